@@ -393,7 +393,7 @@ def test_a_process_does_not_wait_forever_for_the_start_of_another(monkeypatch: p
     order: Any = None
     child = _processes._Child(multiprocessing, order, on_record=lambda _: None, on_start=lambda: None)
     with _processes._MULTIPROCESSING:
-        child._serve()
+        child._run()
     assert (child.ended.is_set(), child.has_begun, child.problem) == (True, False, "TimeoutError")
 
 

@@ -1,7 +1,7 @@
 """
 Observe workers: metrics for Prometheus, and a small HTTP server for probes.
 
-The metrics need the extra ``prometheus``.  Every name is loaded when it is first used.
+The metrics need the extra ``prometheus``.  The module of each name is imported at the first use of the name.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""An HTTP server for the probes of an orchestrator and for scrapes of Prometheus."""
+"""An HTTP server for health probes, such as those of Kubernetes, and for the scrapes of Prometheus."""
 
 from __future__ import annotations
 
@@ -28,23 +28,24 @@ class HealthServer:
     """
     Serves ``/live``, ``/ready`` and, with a registry, ``/metrics``.  A context manager.
 
-    ``/live`` is 200 while `WorkerHealth.is_alive`, and ``/ready`` while `WorkerHealth.is_ready`; otherwise both are
-    503.  If ``health`` or the registry raises, the response is 500, and the log has the class of the error.  The
-    responses hold no id of a job.  The server has threads of its own, so a worker whose slots are all busy still
-    responds.
+    The status of ``/live`` is 200 while `WorkerHealth.is_alive` is true, and the status of ``/ready`` is 200 while
+    `WorkerHealth.is_ready` is true; otherwise the status is 503.  If ``health`` or the registry raises, the status is
+    500, and the class of the error is logged.  The responses contain no ids of jobs.  The server has its own threads,
+    so it responds even if all slots of the worker are busy.
 
-    It has at most 64 connections, and a client has 5 seconds to send its request.  On an address of this machine only,
-    it refuses requests with the name of another host, which a page in a browser could send.
+    It accepts at most 64 connections, and a client has 5 seconds to send its request.  If the server listens on a
+    loopback address, it refuses requests whose ``Host`` header names another host.  A web page in a browser on this
+    machine could send such requests.
 
     Args:
-        health: Returns the health, such as ``worker.health``.
-        registry: The registry of prometheus_client whose metrics are served; ``None`` for none.
-        host: The address to listen on.  The default is reachable from this machine only; give ``"0.0.0.0"`` in a
-            container whose probes come from outside.
-        port: The port; 0 for a free one.
+        health: Returns the health of the worker, such as ``worker.health``.
+        registry: The registry of prometheus_client whose metrics are served; ``None`` to serve no metrics.
+        host: The address to listen on.  The default is reachable from this machine only.  Use ``"0.0.0.0"`` in a
+            container that is probed from outside.
+        port: The port; 0 for a free port.
 
     Raises:
-        ImportError: There is a registry, but prometheus_client is not installed.
+        ImportError: ``registry`` is given, but prometheus_client is not installed.
         OSError: The port cannot be used.
 
     .. versionadded:: 0.2.0
@@ -61,7 +62,7 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port on which the server listens."""
         return self._server.server_port
 
     def close(self) -> None:
@@ -102,7 +103,7 @@ class _Handler(BoundedHandler):
     def do_GET(self) -> None:  # noqa: N802 - the name that `http.server` calls
         """Respond to a probe or a scrape."""
         path = self.path.partition("?")[0]
-        # A browser always sends the header; some probes of HTTP 1.0 do not.
+        # A browser always sends the header.  Some probes that use HTTP 1.0 do not send it, and are accepted.
         if not self.server.has_name(self.headers.get("Host", "localhost")):
             self._send(421, b"the Host header must be localhost, 127.0.0.1 or [::1]\n")
         elif path == "/live":
@@ -121,7 +122,7 @@ class _Handler(BoundedHandler):
     do_HEAD = do_GET  # noqa: N815 - see above
 
     def _call(self, name: str, function: Callable[[], _T]) -> _T | Raised:
-        """Call a function of the caller; if it raises, log that and send an error."""
+        """Call ``health`` or the registry; if it raises, log the error and send the status 500."""
         found = call_partner(function)
         if isinstance(found, Raised):
             call_partner(_log.error, "HealthServer: %s has failed with %s", name, show(found.name))

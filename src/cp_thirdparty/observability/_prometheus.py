@@ -1,4 +1,4 @@
-"""Metrics of calls and workers for Prometheus.  Every label has few values."""
+"""Metrics of calls and workers for Prometheus.  Every label has a small number of values."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ from cp_thirdparty.models import ActionTypeId
 from cp_thirdparty.telemetry import CallRecord
 from cp_thirdparty.worker import JobEvent, Journal, JournalEntry, JournalState, WorkerHealth
 
-# The label of a value that this library does not know, so that a peer cannot add labels.
+# The label for all values that this library does not know.  So an untrusted value cannot create new time series.
 _OTHER: Final = "other"
 
-# A worker has one action type, a processor or a function a few: they take them from the details of jobs.
+# The most action types that get their own label.  A worker has one action type.  A processor or a Lambda function reads
+# the action types from the details of jobs, and usually has a few.
 _MOST_ACTION_TYPES: Final = 100
 
 _ERRORS: Final = frozenset(exceptions.__all__)
 
-# Upper bounds in seconds: of a call, whose deadline is 60 s by default, and of a job, which may take 12 h.
+# Upper bounds of the buckets in seconds.  The default deadline of a call is 60 seconds; a job may take 12 hours.
 _CALL_BUCKETS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0)
 _JOB_BUCKETS: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 43_200.0)
 
-# Name of a gauge -> its help, and its value from the health of a worker; `None` is left out.
+# For each gauge: its help, and a function that returns its value from the health of a worker.  A gauge is left out
+# while its value is ``None``.
 _GAUGES: Final[dict[str, tuple[str, Callable[[WorkerHealth], float | None]]]] = {
     "worker_alive": ("1 if the worker runs and its threads go on", lambda health: health.is_alive),
     "worker_ready": ("1 if the worker accepts jobs", lambda health: health.is_ready),
@@ -54,7 +56,7 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[WorkerHealth], float | None]]]] = 
 
 def prometheus_metrics(registry: CollectorRegistry) -> PrometheusMetrics:
     """
-    Register the metrics of this library, and return the object that records them.
+    Register the metrics of this library in a registry, and return the object that records them.
 
     Args:
         registry: A ``prometheus_client.CollectorRegistry``, such as ``prometheus_client.REGISTRY``.
@@ -71,9 +73,9 @@ class PrometheusMetrics(Collector):
     """
     Records calls and events, and reads the state of workers at each scrape.  Thread-safe.
 
-    Create it by `prometheus_metrics`.  Pass it to `cp_thirdparty.JobWorker` or `cp_thirdparty.worker.JobProcessor` as
-    ``metrics``, and its method `on_call` to
-    `cp_thirdparty.ThirdPartyJobClient.create`.  Several workers may share one.
+    Create it with `prometheus_metrics`.  Pass the object to `cp_thirdparty.JobWorker` or
+    `cp_thirdparty.worker.JobProcessor` as ``metrics``, and its method `on_call` to
+    `cp_thirdparty.ThirdPartyJobClient.create` as ``on_call``.  Several workers may share one object.
 
     .. versionadded:: 0.2.0
     """
@@ -107,7 +109,7 @@ class PrometheusMetrics(Collector):
         registry.register(self)
 
     def on_call(self, record: CallRecord) -> None:
-        """Count a call; for the argument ``on_call`` of a client."""
+        """Count a call.  Pass this method to a client as ``on_call``."""
         operation = record.operation_name if record.operation_name in OPERATION_NAMES else _OTHER
         error = "" if record.error is None else record.error if record.error in _ERRORS else _OTHER
         self._calls.labels(operation, error).inc()
@@ -128,7 +130,7 @@ class PrometheusMetrics(Collector):
         return name if name in self._action_types else _OTHER
 
     def watch(self, action_type_id: ActionTypeId, health: Callable[[], WorkerHealth], journal: Journal) -> None:
-        """Read the health and the journal of a worker at each scrape; the worker calls it."""
+        """Register a worker, whose health and journal are then read at each scrape.  The worker calls this method."""
         with self._lock:
             self._workers.setdefault(_name_of(action_type_id), []).append(health)
             if journal not in self._journals:
@@ -139,7 +141,7 @@ class PrometheusMetrics(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the state of the workers and their journals; the registry calls it at each scrape."""
+        """Yield the state of the workers and their journals.  The registry calls this method at each scrape."""
         with self._lock:
             workers = [(name, health()) for name, healths in self._workers.items() for health in healths]
             journals = tuple(self._journals)
@@ -184,5 +186,5 @@ def _read(journal: Journal) -> list[JournalEntry] | None:
     """Return the unfinished jobs of a journal; ``None`` if it cannot be read."""
     try:
         return list(journal.jobs(unfinished_only=True))
-    except Exception:  # noqa: BLE001 - a journal of the partner may raise anything, and the other metrics must go on
+    except Exception:  # noqa: BLE001 - a journal of the partner may raise anything; other metrics must be served
         return None

@@ -1,4 +1,9 @@
-"""The job of a Lambda function's event, as the steps of a job and the process of its handler see it."""
+"""
+Adapters for the job of a Lambda event.
+
+`Steps` and the process of the handler expect clients that read details, acknowledge and report.  These classes take the
+place of such clients: they return the details of the event, and put or return the result.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +37,13 @@ from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker._kinds import CUSTOM
 from cp_thirdparty.worker.results import Result
 
-# The key of an invoke action's configuration that has what the customer entered.
+# The key in the configuration of an invoke action whose value is the user parameters that the customer entered.
 _USER_PARAMETERS: Final = "UserParameters"
 
 
 class KeptClient:
     """
-    The client of an environment, for all its invocations.  Thread-safe.
+    The client that all invocations of an environment share.  Thread-safe.
 
     Args:
         connect: Creates a client.
@@ -50,25 +55,27 @@ class KeptClient:
         self._client: CustomJobClient | None = None
 
     def get(self) -> CustomJobClient:
-        """Return the client; whatever its creation raises is raised."""
+        """Return the client.  Raise the error of ``connect`` if the client cannot be created."""
         with self._lock:
             if self._client is None:
                 self._client = self._connect()
             return self._client
 
     def renew(self, emitter: Emitter) -> None:
-        """Create the client again, which loads the AWS credentials again."""
-        made = call_partner(self._connect)
-        if isinstance(made, Raised):  # the next attempt tries it again
-            emitter.log(logging.WARNING, "connect raised %s", made.name)
+        """Replace the client by a new one, which loads the AWS credentials again."""
+        client = call_partner(self._connect)
+        if isinstance(client, Raised):  # keep the old client: the next attempt to report calls `renew` again
+            emitter.log(logging.WARNING, "connect raised %s", client.name)
             return
         with self._lock:
-            self._client = made
+            self._client = client
 
 
 class EventCalls:
     """
-    The calls of a job's steps.  The event brings the details, and the invocation is the claim: only the result is put.
+    The calls of `Steps` for the job of an event.
+
+    The details are in the event, and a job of an event is already claimed.  So only the report calls CodePipeline.
 
     Args:
         details: The details of the job.
@@ -82,25 +89,25 @@ class EventCalls:
         return self._details
 
     def acknowledge_job(self, _job_id: str, **_nonce: str) -> JobStatus:
-        """Return that the job is claimed."""
+        """Return ``InProgress``, because the job of an event is already claimed."""
         return JobStatus.IN_PROGRESS
 
     def repeat(self, find_result: Callable[[], Result | None]) -> None:
         """
-        Do what a second delivery of a finished job needs: nothing if the result was put.
+        Handle another delivery of a finished job.  Do nothing here, because CodePipeline has the result.
 
         Args:
-            find_result: Returns the result that the journal has.
+            find_result: Returns the result from the journal.
         """
 
 
 class PutResult(EventCalls):
     """
-    The calls of a job whose result is put.
+    The calls of a job whose result is reported with ``PutJobSuccessResult`` or ``PutJobFailureResult``.
 
     Args:
         details: The details of the job.
-        client: Puts the result.
+        client: The client that reports the result.
     """
 
     def __init__(self, details: CustomJobDetails, client: KeptClient) -> None:
@@ -118,20 +125,20 @@ class PutResult(EventCalls):
 
 class ReturnedResult(EventCalls):
     """
-    The calls of a job whose function returns the result.
+    The calls of a job whose result is the return value of the function.
 
     Attributes:
-        document: What the function returns; ``None`` before there is a result.
+        document: The return value of the function; ``None`` before the job has a result.
     """
 
     document: dict[str, Any] | None = None
 
     def repeat(self, find_result: Callable[[], Result | None]) -> None:
         """
-        Keep the result of a finished job, because what the first delivery has returned may be lost.
+        Return the result of a finished job again, because the return value of the first delivery may be lost.
 
         Raises:
-            JournalError: The journal has none.
+            JournalError: The journal has no result of the job.
         """
         result = find_result()
         if result is None:
@@ -147,7 +154,7 @@ class ReturnedResult(EventCalls):
         output_variables: Mapping[str, str] | None,
         **_others: Any,
     ) -> None:
-        """Keep a success."""
+        """Store a success in `document`."""
         details = execution_details or ExecutionDetails()
         self.document = {
             "result": "Success" if continuation_token is None else "Continue",
@@ -158,7 +165,7 @@ class ReturnedResult(EventCalls):
         }
 
     def put_job_failure_result(self, _job_id: str, *, failure_details: FailureDetails) -> None:
-        """Keep a failure; its message is the summary that the customer reads."""
+        """Store a failure in `document`.  The message of the failure becomes the summary that the customer reads."""
         summary = truncate(failure_details.message, EXECUTION_SUMMARY)
         self.document = {
             "result": "Fail",
@@ -170,21 +177,21 @@ class ReturnedResult(EventCalls):
 
 
 class EventClients(Clients):
-    """The calls of one event in the place of two clients."""
+    """Uses the `EventCalls` of one event in place of the two clients of a worker, which read and report."""
 
     def __init__(self, calls: Any, emitter: Emitter) -> None:
         super().__init__(lambda: calls, emitter, CUSTOM)
 
     def reconnect(self, refused: Any) -> None:
-        """Create the client of the environment again; only one that puts results is refused."""
+        """Renew the client of the environment.  ``refused`` is a `PutResult`, because only it makes calls."""
         refused.client.renew(self._emitter)
 
 
 class EventClient(NotRenewable):
     """
-    Takes the place of a client in the process of a handler, which has no other source for the details of its job.
+    Takes the place of a client in the process of a handler, and returns the details of the job from the event.
 
-    It is pickled with the runner, so it holds the event in clear.  Nothing shows it.
+    It is pickled with the runner, so it contains the secrets of the event in plain text.  It must not be logged.
 
     Args:
         event: The event.
@@ -196,7 +203,7 @@ class EventClient(NotRenewable):
         self.region_name = find_region()
 
     def connect(self) -> Any:
-        """Return this object, as the process of the handler connects."""
+        """Return this object: the process of the handler calls it as ``connect`` of its runner."""
         return self
 
     def get_job_details(self, _job_id: str) -> CustomJobDetails:
@@ -205,7 +212,7 @@ class EventClient(NotRenewable):
 
 
 def find_region() -> str | None:
-    """Return the region of the function, which Lambda puts into its environment."""
+    """Return the AWS region of the function from the environment variables that Lambda sets."""
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
 
 
@@ -213,7 +220,7 @@ def find_details(event: LambdaJobEvent) -> CustomJobDetails:
     """
     Return the details of the job of an event.
 
-    If its user parameters are a JSON object, its members are values of the action configuration.
+    If the user parameters are a JSON object, its members are added to the values of the action configuration.
     """
     given = event.data.action_configuration
     if given is None:
@@ -227,7 +234,7 @@ def find_details(event: LambdaJobEvent) -> CustomJobDetails:
 
 
 def _read_parameters(parameters: SecretStr | None) -> dict[str, str]:
-    """Return the members of a JSON object as strings; nothing for another string."""
+    """Return the members of a JSON object as strings; an empty dictionary if the string is not a JSON object."""
     try:
         found: object = json.loads("null" if parameters is None else parameters.get_secret_value())
         if not isinstance(found, dict):
@@ -239,12 +246,16 @@ def _read_parameters(parameters: SecretStr | None) -> dict[str, str]:
 
 
 def _to_string(value: Any) -> str:
-    """Return a value as a customer enters it in the console: a list has commas, as for `structure_configuration`."""
+    """
+    Return a value as the string that a customer would enter in the console.
+
+    The items of a list are separated by commas, because `structure_configuration` splits them at commas.
+    """
     if isinstance(value, list):
         return ",".join([_to_item(item).replace("\\", "\\\\").replace(",", "\\,") for item in value])
     return _to_item(value)
 
 
 def _to_item(value: Any) -> str:
-    # A list in a list is JSON: each further escape of its commas would double the length.
+    # A list inside a list is written as JSON, because another level of escaped commas would double its length.
     return value if isinstance(value, str) else json.dumps(value)

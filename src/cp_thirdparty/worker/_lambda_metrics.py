@@ -1,4 +1,4 @@
-"""The metrics of a Lambda function, which must not cost the report of its job."""
+"""Count the events of a Lambda function with time limits, so that slow metrics do not prevent the report of a job."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cp_thirdparty.models import ActionTypeId
 from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker.events import JobEvent, WorkerMetrics
 
-# The action type of the events that do not name theirs.
+# The action type of events that do not contain one: the invoke action of AWS.
 INVOKE_ACTION_TYPE: Final = ActionTypeId(category="Invoke", owner="AWS", provider="Lambda", version="1")
 
-# Seconds for the metrics of all events of an invocation, and of an event at its end, in the time for the return of the
-# function.  After a call that hangs, no other one is made until it has returned.
+# Seconds for the metrics of all events of an invocation together.  While one call hangs, no other call is made.
 _METRICS_SECONDS: Final = 1.0
+# Seconds for the metrics of an event that comes after the last call has ended, while the function returns.
 _LAST_METRICS_SECONDS: Final = 0.05
 
 _USED_UP: Final = "events are not counted: the second for metrics is used up"
@@ -26,7 +26,7 @@ _USED_UP: Final = "events are not counted: the second for metrics is used up"
 
 class EventCounter:
     """
-    Counts the events of an environment.  Metrics that are slow must not cost the report of a job.  Thread-safe.
+    Counts the events of an environment, and stops to count when the time for metrics is used up.  Thread-safe.
 
     Args:
         metrics: The partner's metrics.
@@ -41,13 +41,20 @@ class EventCounter:
         self._warn = warn
         self._timer = timer
         self._calls = BoundedCalls("cp-thirdparty-metrics")
-        self._lock = threading.Lock()  # of what follows; held during a call, so that no other thread waits in addition
+        # Guards the attributes below.  It is held during a call, so that all threads together wait no longer than the
+        # seconds that are left.
+        self._lock = threading.Lock()
         self._seconds_left = 0.0
-        self._is_used_up = False  # whether the log has it
+        self._is_used_up = False  # whether the warning was logged in this invocation
         self._ends_at: float | None = None
 
     def begin(self, ends_at: float | None) -> None:
-        """Give an invocation its seconds; ``None`` if its end is not known."""
+        """
+        Start a new invocation, with all seconds for metrics.
+
+        Args:
+            ends_at: When the last call must have ended, as a time of `time.monotonic`; ``None`` for no limit.
+        """
         with self._lock:
             self._seconds_left, self._ends_at, self._is_used_up = _METRICS_SECONDS, ends_at, False
 

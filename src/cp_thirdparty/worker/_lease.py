@@ -1,9 +1,10 @@
 """
-The lease of a worker, by which other workers see that it is alive, in a table that they share.
+The lease of a worker: a row in a shared table that shows the other workers that this worker is running.
 
-A worker increases the number in its lease row again and again: it beats.  Another worker takes it for dead if the
-number has not changed for some seconds of the other worker's own timer, so the clocks of two machines are never
-compared.  A worker that another one takes for dead can beat no more.
+Every few seconds, a worker increases a number in its lease row.  This is called a beat.  If the number has not changed
+for some time, another worker marks the lease as dead and takes over the jobs.  The other worker measures this time with
+its own timer, so the clocks of two machines are never compared.  A worker whose lease is marked as dead cannot renew it
+any more.  It continues with a new lease.
 """
 
 from __future__ import annotations
@@ -24,23 +25,25 @@ from cp_thirdparty.worker._isolation import Raised, call_partner
 
 LEASE: Final = "lease#"
 
-# Parts of the seconds after which another worker takes the jobs over.  A worker sees the last beat up to one look after
-# it, waits until the lease is over, and acts at its next look: 1/6 + 11/20 + 1/6 leave a tenth for slow requests.
+# Fractions of `takeover_seconds`.  In the worst case, another worker reads the last beat one check (1/6) later, waits
+# until the lease has expired (1/2 * 1.1 = 11/20), and takes the jobs over at its next check (1/6).  The sum is less
+# than 9/10, so at least a tenth of the time is left for slow requests.
 _LEASE_PART: Final = 1 / 2
 _LOOK_PART: Final = 1 / 6
 _BEAT_PART: Final = 1 / 12
 
-# Other workers wait a tenth longer, so that no timer needs to be exact.
+# Other workers wait a tenth longer than the lease is valid, because timers are not exact.
 _SILENCE_FACTOR: Final = 1.1
 
-# A worker that has missed this many beats cannot judge others: the table may have failed for them too.
+# A worker that has missed this many beats starts a new observation of other leases, and does not mark them as dead
+# at once.  The table may have failed for all workers.
 _MISSED_BEATS: Final = 3
 
 _TAKEN_FOR_DEAD: Final = "another worker has taken this one for dead, and takes its jobs over"
 
 
 def read_timer() -> float:
-    """Return seconds that also pass while the machine sleeps, where the system counts them."""
+    """Return a monotonic time in seconds.  On Linux, it also counts the time in which the machine was suspended."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
 
@@ -51,16 +54,17 @@ class Lease:
 
     Args:
         table: The table of the journal.
-        takeover_seconds: Seconds within which the jobs of a dead worker are taken over.
-        timer: Returns the time in seconds, for intervals.
-        clock: Returns the time in seconds since 1970.  It also goes on where the timer stands still, because the
-            machine is paused.
+        takeover_seconds: Seconds within which other workers take over the jobs of a worker that has ended.
+        timer: Returns a monotonic time in seconds, for intervals.
+        clock: Returns the time in seconds since 1970.  It is used in addition to the timer, which stands still while a
+            virtual machine is paused.
         jobs: The jobs of the worker.
 
     Attributes:
-        name: The owner of the jobs that the journal claims; another one after a worker has taken this one for dead.
-        seconds: For how long a beat keeps the jobs.
-        look_seconds: Seconds between two looks at the leases of others.
+        name: The name of the owner in the rows of the jobs that the journal claims.  It changes after another worker
+            has marked this lease as dead.
+        seconds: For how many seconds after a beat no other worker can take over the jobs.
+        look_seconds: Seconds between two checks of the leases of other workers.
     """
 
     def __init__(
@@ -80,23 +84,24 @@ class Lease:
         self._timer = timer
         self._clock = clock
         self._jobs = jobs
-        self._emitter = Emitter()  # a handler of logs that blocks or raises must not cost a beat
+        self._emitter = Emitter()  # writes logs in another thread, so that a slow log handler does not delay a beat
         self._process_id = os.getpid()
         self._stopped = threading.Event()
-        self._lock = threading.Lock()  # of what follows
+        self._lock = threading.Lock()  # guards the attributes below
         self._beats = 0
-        # The last beat that succeeded, by the timer and by the clock.
+        # When the last successful beat began: the time of the timer and the time of the clock.
         self._beaten_at: tuple[float, float] | None = None
+        # For each lease: its number, and the time of the timer at which this worker first read this number.
         self._seen: dict[str, tuple[object, float]] = {}
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it is stopped, or is another process's."""
+        """Whether the lease is stopped, or belongs to the parent process of this fork."""
         return self._stopped.is_set() or self._process_id != os.getpid()
 
     def refuse_other_process(self) -> None:
         """
-        Raise in a child of a fork: another thread of the parent may have held a lock at the moment of the fork.
+        Raise in a forked child, where a lock of the parent may be held forever by a thread that does not exist there.
 
         Raises:
             JournalError: Another process has opened the journal.
@@ -105,7 +110,7 @@ class Lease:
             raise JournalError("the journal was opened by another process; open it after the fork")
 
     def seconds_left(self) -> float:
-        """Return for how many seconds no other worker can take this one for dead."""
+        """Return for how many seconds no other worker can mark this lease as dead."""
         if self._beaten_at is None:
             return 0.0
         beaten_at, beaten_on = self._beaten_at
@@ -113,12 +118,12 @@ class Lease:
 
     def ensure(self) -> None:
         """
-        Beat now if the last beat may have been long ago, and begin to beat if there was none.
+        Beat now if half of the lease has passed or the clock was set back; start the beats if there were none.
 
         Raises:
             JournalError: The table cannot be written, or the journal is closed.
         """
-        # A closed journal has removed its lease, so others take its jobs for those of a dead worker.
+        # A closed journal has removed its lease, so other workers take its jobs over.
         self._refuse_if_closed()
         is_set_back = self._beaten_at is not None and self._clock() < self._beaten_at[1]
         if is_set_back or self.seconds_left() < self.seconds / 2:
@@ -126,7 +131,7 @@ class Lease:
 
     def beat(self) -> None:
         """
-        Beat, under a new name if another worker has taken this one for dead.
+        Renew the lease.  If another worker has marked it as dead, create a new lease with a new name.
 
         Raises:
             JournalError: The table cannot be written, or the journal is closed.
@@ -153,10 +158,10 @@ class Lease:
 
     def find_dead(self, leases: Mapping[str, Item]) -> set[str]:
         """
-        Return the names of the leases that are over.
+        Return the names of the leases of other workers that have expired or are marked as dead.
 
         Args:
-            leases: Name -> what the table has now.
+            leases: The present lease rows of the table, by their names.
         """
         now = self._timer()
         with self._lock:
@@ -174,40 +179,41 @@ class Lease:
 
     def seize(self, lease: Item, cause: str) -> str | None:
         """
-        Record that a worker is dead and that this one moves its jobs.
+        Mark a lease as dead, and record that this worker moves the jobs.
 
         Args:
-            lease: The lease of the dead worker, as it was read.
-            cause: Which of its jobs may be the cause of its death.
+            lease: The expired lease, as it was read from the table.
+            cause: Which jobs of the expired lease may have crashed its worker.
 
         Returns:
-            The cause that the first worker has recorded; ``None`` if the worker is alive, or if another one was first.
+            The cause that was recorded first.  ``None`` if the lease was renewed meanwhile, or if another worker has
+            marked it first.
         """
         cause = str(lease.get("cause", cause))
         seized = {**lease, "dead_by": self.name, "cause": cause}
         beat = lease.get("beat")
-        is_unchanged = "attribute_not_exists(#beat)" if beat is None else "#beat = :beat"  # a damaged lease has none
+        is_unchanged = "attribute_not_exists(#beat)" if beat is None else "#beat = :beat"  # a damaged lease has no beat
         condition = f"{is_unchanged} AND (attribute_not_exists(#dead_by) OR #dead_by = :before OR #dead_by = :own)"
         before = lease.get("dead_by", self.name)
         is_seized = self._table.put(seized, condition, beat=beat, before=before, own=self.name)
         return cause if is_seized else None
 
     def remove(self, lease: Item) -> None:
-        """Remove the lease of a dead worker that has no more jobs."""
+        """Remove a lease that is marked as dead and has no more jobs."""
         self._table.delete(lease, "#dead_by = :own", own=self.name)
 
     def longest_silence(self, lease: Item) -> float:
-        """Return for how long the number of a living worker may stay the same."""
+        """Return after how many seconds without a new number a lease has expired."""
         seconds = lease.get("seconds")
         return (seconds if isinstance(seconds, (int, float)) else self.seconds) * _SILENCE_FACTOR
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop the beats."""
         with self._lock:
             self._stopped.set()
 
     def close(self) -> None:
-        """Beat no more, and remove the lease."""
+        """Stop the beats, and remove the lease from the table."""
         self.stop()
         if self._beats:
             self._table.delete(self._item(), "attribute_not_exists(#dead_by)")
@@ -220,7 +226,7 @@ class Lease:
         return {PARTITION: OPEN, SORT: LEASE + self.name, "beat": self._beats, "seconds": self.seconds}
 
     def _put(self) -> bool:
-        # Both conditions also hold for a request that botocore repeats because its response was lost.
+        # Both conditions are also true for a request that botocore resends because its response was lost.
         condition = "attribute_not_exists(#dead_by)" + " AND attribute_exists(#beat)" * bool(self._beats)
         self._beats += 1
         return self._table.put(self._item(), condition)
@@ -233,20 +239,20 @@ class Lease:
 def _keep_beating(
     find_lease: Callable[[], Lease | None], stopped: threading.Event, interval: float, emitter: Emitter
 ) -> None:
-    """Beat until the lease is stopped, or nobody has its journal any more."""
+    """Beat until the lease is stopped or its journal was garbage-collected."""
     while not stopped.wait(interval):
         lease = find_lease()
         if lease is None:
             return
-        problem = call_partner(_beat, lease)  # the timer, the clock and the client may be the partner's
-        del lease
-        if problem is not None:  # the next beat follows soon
+        problem = call_partner(_beat, lease)  # the timer, the clock and the client may be code of the partner
+        del lease  # this thread must not keep the journal alive while it waits
+        if problem is not None:  # only log it: the next beat follows soon
             reason = problem.name if isinstance(problem, Raised) else problem
             emitter.log(logging.WARNING, "the lease of this worker was not renewed: %s", reason)
 
 
 def _beat(lease: Lease) -> str | None:
-    """Beat, and return why that failed."""
+    """Beat; return the error message, or ``None`` if the beat succeeded."""
     try:
         lease.beat()
     except JournalError as failure:

@@ -36,16 +36,18 @@ from cp_thirdparty.worker.journal import JobScope, Journal
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, Outcome, Rejected, Released, Uncertain, Unsent
 from cp_thirdparty.worker.tokens import TokenLookup
 
-# Seconds for the last attempts to report, after the grace.
+# Seconds for the last attempts to report results, after the grace has ended.
 _LAST_SECONDS: Final = 5.0
 
-# Seconds to write the ends of jobs that the run leaves, also if the last attempts have taken all the time.
+# Least seconds to write the outcomes of unfinished jobs to the journal, even if the last attempts have used all time.
 _LEAST_END_SECONDS: Final = 0.5
 
-# Seconds to try to end a job of the journal whose time seems to be over: the clock of the system may have jumped.
+# Least seconds of attempts for a job whose deadline has passed.  The deadline of a job from the journal is computed
+# with the system clock, which may have jumped.
 _LEAST_SECONDS: Final = 300.0
 
-_REMEMBERED: Final = 1000
+# The most ids of undecodable jobs that the health lists.
+_MOST_UNDECODABLE: Final = 1000
 
 # The health of a worker that does not run.
 STOPPED_HEALTH: Final = WorkerHealth(
@@ -64,15 +66,17 @@ class Loop:
     """
     One run of a worker.
 
-    One thread polls, others work on jobs, and the thread that calls `wait` and `is_over` watches their time.
+    One thread polls, and other threads work on jobs.  The thread that calls `wait` and `is_over` ends the jobs whose
+    time is over.
 
     Args:
         settings: The arguments of the worker.
-        clients: Make the calls.
-        create_engine: Creates what runs handlers, which see in the event that the worker stops.
-        tokens: Client ids to client tokens; ``None`` for jobs that have none.
-        journal: Remembers jobs.
-        journal_calls: Calls the journal.
+        clients: The clients that make the calls.
+        create_engine: Creates the engine that runs handlers, from the clients and an event that is set when the worker
+            stops.
+        tokens: Finds the client token for a client id; ``None`` for custom jobs, which have no client tokens.
+        journal: Records the jobs.
+        journal_calls: Calls the journal with timeouts.
         on_outcome: Called with each outcome, for a run of one poll; ``None`` for a run until `stop`.
 
     Raises:
@@ -97,7 +101,7 @@ class Loop:
         self._writer = JournalWriter(
             journal, _find_scope(clients, settings.action_type_id), self._notify, self._emitter, journal_calls
         )
-        self._engine = create_engine(clients, self._stopping)  # after the journal, which may raise
+        self._engine = create_engine(clients, self._stopping)  # last, because it would stay open if the writer raised
         self._recovery = Recovery(
             self._writer, self._emitter, keep_finished=settings.keep_finished, clock=settings.clock
         )
@@ -117,7 +121,7 @@ class Loop:
             clock=settings.clock,
         )
         self._slots = Slots(settings.concurrency, self._work, self._emitter)
-        self._changes: SimpleQueue[None] = SimpleQueue()  # what the thread that watches must not wait for
+        self._changes: SimpleQueue[None] = SimpleQueue()  # wakes the thread that watches, before its timeout
         self._poller = Poller(
             settings=settings,
             clients=clients,
@@ -136,14 +140,14 @@ class Loop:
         self._grace_ends: float | None = None
         self._forced_at: float | None = None
         self._given_up = threading.Event()
-        self._undecodable: deque[str] = deque(maxlen=_REMEMBERED)
-        self._ending: set[str] = set()
+        self._undecodable: deque[str] = deque(maxlen=_MOST_UNDECODABLE)
+        self._ending: set[str] = set()  # ids of the jobs that `_end` is ending in other threads
         self._kept: set[str] = set()  # ids of the jobs that the journal keeps
         self._has_lost = False
 
     @property
     def is_clean(self) -> bool:
-        """Whether all jobs have ended, CodePipeline has all results, and the journal has no job to look at."""
+        """Whether all jobs have ended, CodePipeline has all results, and the journal has no job to be checked."""
         recovery = self._recovery
         return not (self._has_lost or self._kept or recovery.uncertain or recovery.set_aside or self._writer.error)
 
@@ -154,11 +158,11 @@ class Loop:
         finally:
             self.clients.close()
 
-    # --- the thread that watches
+    # --- the thread that watches the deadlines
 
     def start(self, polls: int | None) -> None:
         """
-        Take over the jobs of dead workers, then poll until `stop`, or a given number of times.
+        Take over jobs of workers that have ended, then poll until `stop`, or a given number of times.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
@@ -169,17 +173,17 @@ class Loop:
         self._poller.start(polls)
 
     def note_stop(self) -> None:
-        """Note that the worker must stop.  A handler of a signal may call it: it takes no lock."""
-        if not self._poller.is_started:  # the journal may hang at the start
+        """Wake the run after `JobWorker.stop` was called.  A signal handler may call this: it takes no lock."""
+        if not self._poller.is_started:  # a journal that hangs at the start must not delay the stop
             self._writer.end_within(_LAST_SECONDS)
         self.wake()
 
     def wake(self) -> None:
-        """End a `wait` of now, or the next one.  A handler of a signal may call it: it takes no lock."""
+        """End the present `wait`, or the next one.  A signal handler may call this: it takes no lock."""
         self._changes.put(None)
 
     def wait(self, seconds: float) -> None:
-        """Wait for a change, then end the jobs whose time is over."""
+        """Wait for a change, or for the given seconds; then end the jobs whose time is over."""
         with suppress(Empty):
             self._changes.get(timeout=seconds)
             while True:
@@ -192,7 +196,7 @@ class Loop:
 
     def is_over(self, *, stops: int) -> bool:
         """
-        Return whether all is done, or given up.
+        Return whether the run is over: all jobs have ended, or the jobs that are left were given up.
 
         Raises:
             cp_thirdparty.exceptions.ThirdPartyError: A poll has failed, and later polls would fail too.
@@ -204,9 +208,9 @@ class Loop:
             self._begin_stop(now)
         if self._grace_ends is not None and self._forced_at is None and (stops > 1 or now >= self._grace_ends):
             self._forced_at = now
-            self._writer.end_within(0.0)  # results that wait for the journal must be sent now
+            self._writer.end_within(0.0)  # results that still wait for the journal must be sent to CodePipeline now
             self.wake()  # `wait` ends the jobs
-        # Before the jobs: the last thing that the poller does may be to launch one.
+        # Read this before the list of jobs: the poller may start a job just before its thread ends.
         is_polling = self._poller.is_alive
         in_work = self._slots.in_work()
         if in_work and self._forced_at is not None and now >= self._forced_at + _LAST_SECONDS:
@@ -228,20 +232,20 @@ class Loop:
         self._given_up.set()
         now = self._settings.clock()
         self._begin_stop(now)
-        with ExitStack() as ends:  # each of them runs, also after Ctrl-C in the one before
+        with ExitStack() as ends:  # each callback runs, even if Ctrl-C has interrupted the callback before it
             ends.callback(self._emitter.flush)
             ends.callback(self._log_end)
             ends.callback(lambda: self._writer.close(self._seconds_to_end()))
             ends.callback(self._engine.close)
-            self._slots.close()  # the poller may still be alive, and launches no more jobs
+            self._slots.close()  # a poller whose thread still runs can then start no more jobs
             self._has_lost = self._has_lost or bool(self._slots.in_work())
             self._end_waiting_jobs_within(self._seconds_to_end())
 
     def _end_waiting_jobs_within(self, seconds: float) -> None:
-        """Call `_end_waiting_jobs` with a timeout: it calls the journal and event handlers, which may hang."""
+        """Call `_end_waiting_jobs` with a timeout, because it calls the journal and event handlers, which may hang."""
         calls, is_over = BoundedCalls("cp-thirdparty-end"), threading.Event()
         result = calls.call(seconds, lambda: self._end_waiting_jobs(is_over.is_set))
-        is_over.set()  # the thread may still run
+        is_over.set()  # after a timeout, the thread may still run: it must write nothing more
         calls.close()
         if isinstance(result, (NotReturned, Raised)):
             self._has_lost = True
@@ -249,7 +253,7 @@ class Loop:
             self._emitter.log(logging.CRITICAL, "the end of the jobs that are left %s", problem)
 
     def _end_waiting_jobs(self, is_over: Callable[[], bool]) -> None:
-        """Write the outcomes of the jobs that no thread works on."""
+        """Write and emit the outcomes of the jobs that no thread works on."""
         for entry in self._recovery.close(is_over):
             if is_over():
                 return
@@ -258,7 +262,7 @@ class Loop:
         self._writer.repair(lambda job_id: is_over() or self._slots.has(job_id))
 
     def _seconds_to_end(self) -> float:
-        """Return how many seconds the end of the run may take: until the end of the grace and the last attempts."""
+        """Return the seconds that are left for the end of the run: the grace plus the time for the last attempts."""
         ends_at = self._grace_ends if self._forced_at is None else self._forced_at
         left = 0.0 if ends_at is None else ends_at + _LAST_SECONDS - self._settings.clock()
         return max(_LEAST_END_SECONDS, left)
@@ -303,7 +307,7 @@ class Loop:
             self._slots.notify()
 
     def _check_slots(self, now: float) -> None:
-        """Raise if each slot has had a handler that hangs for as long as the grace."""
+        """Raise `WorkerStuckError` if the handlers in all slots have hung for at least the seconds of the grace."""
         hanging = self._slots.find_hanging()
         if not hanging or self._stopping.is_set():
             self._stuck = None
@@ -317,7 +321,7 @@ class Loop:
             raise WorkerStuckError(hanging)
 
     def _end_after_grace(self, job: ClaimedJob) -> Outcome | None:
-        """End a job without a result after the grace: leave it to another worker, or report it as failed."""
+        """End a job that has no result when the grace ends: release it for another worker, or report it as failed."""
         self._flow.withdraw(job)
         if job.is_claimed and self._writer.can_release(job):
             outcome = Released(job=job.offer, error=STOPPED)
@@ -326,7 +330,7 @@ class Loop:
         return self._fail(job, "The action's worker was stopped.")
 
     def _fail(self, job: ClaimedJob, message: str) -> Outcome | None:
-        """Report a job whose handler is given up as failed; its thread is left to itself."""
+        """Report a job as failed and do not wait for its handler, whose thread may continue to run."""
         failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)
         if not job.is_claimed or not job.decide(failure, self._settings.clock(), is_given_up=True):
             return None
@@ -338,7 +342,7 @@ class Loop:
         """End a job whose time is over."""
         since = job.looks_up_since
         if since is not None and self._settings.clock() - since >= token_lookup.MOST_SECONDS:
-            if job.is_claimed:  # its result is kept
+            if job.is_claimed:  # a claimed job is not ended, so that its result can still be reported
                 job.note_failure(self._settings.clock(), TimeoutError.__name__)
             else:
                 self._end(job, self._give_up_look_up)
@@ -347,10 +351,10 @@ class Loop:
         if job.stage is Stage.RUNNING:
             self._end(job, self._time_out)
         else:
-            self._slots.skip_wait(job)  # its handler does not start any more, so it need not wait for others
+            self._slots.skip_wait(job)  # the handler will not be called, so its thread need not wait for a free turn
 
     def _time_out(self, job: ClaimedJob) -> Outcome | None:
-        """Fail a job whose time is over, unless its handler can be kept from beginning."""
+        """Report a job whose time is over as failed, unless its handler has not begun and can still be withdrawn."""
         self._flow.withdraw(job)
         if job.stage is Stage.RUNNING:
             return self._fail(job, timeout_message(self._settings.job_timeout))
@@ -358,7 +362,7 @@ class Loop:
         return None
 
     def _give_up_look_up(self, job: ClaimedJob) -> Outcome | None:
-        """End a job that is not claimed and whose look-up hangs, and free its slot."""
+        """End a job that is not claimed and whose look-up of the client token hangs; this frees its slot."""
         name = TimeoutError.__name__
         rejected = Rejected(job=job.offer, reason=TOOK_TOO_LONG, error=name)
         outcome = Released(job=job.offer, error=name) if job.may_be_claimed else rejected
@@ -368,7 +372,7 @@ class Loop:
         return outcome
 
     def _end(self, job: ClaimedJob, end: Callable[[ClaimedJob], Outcome | None]) -> None:
-        """End a job in a thread of its own: this one must not wait for the journal or for CodePipeline."""
+        """End a job in a new thread, because the calling thread must not wait for the journal or for CodePipeline."""
         if job.offer.job_id in self._ending:
             return
         self._ending.add(job.offer.job_id)
@@ -391,7 +395,7 @@ class Loop:
     def _run_and_close(self, job: ClaimedJob, work: Callable[[ClaimedJob], Outcome | None]) -> None:
         try:
             outcome = work(job)
-        except BaseException as failure:  # noqa: BLE001 - a mistake of this library; its text may hold anything
+        except BaseException as failure:  # noqa: BLE001 - a bug of this library; its message may contain secrets
             where = traceback.extract_tb(failure.__traceback__)[-1]
             name = type(failure).__name__
             self._log_job(logging.CRITICAL, "job=%s %s at %s:%d", job, name, where.name, where.lineno or 0)
@@ -424,9 +428,9 @@ class Loop:
 
     def _note_outcome(self, job: ClaimedJob, outcome: Outcome) -> None:
         if not job.is_recorded:
-            return  # the journal does not have it, or has it from another time
+            return  # this run has not written the job to the journal
         if isinstance(outcome, Gone) and job.failing_since is not None:
-            self._has_lost = True  # CodePipeline has ended it while its attempts failed
+            self._has_lost = True  # CodePipeline has ended the job while the attempts to report it failed
         is_kept = isinstance(outcome, (Unsent, Released))
         (self._kept.add if is_kept else self._kept.discard)(job.offer.job_id)
         if isinstance(outcome, Uncertain):
@@ -437,7 +441,7 @@ class Loop:
     # --- events
 
     def _sweep(self) -> None:
-        """Remove what dead workers have left, such as the sources of customers."""
+        """Remove temporary directories of workers that have ended: they may contain source code of customers."""
         names = sweep_workspaces()
         if names and self._on_outcome is None:  # a run of one poll is not logged
             self._emitter.log(logging.INFO, "removed %d temporary directories of dead processes", len(names))
@@ -476,7 +480,7 @@ def _find_scope(clients: Clients, action_type_id: ActionTypeId) -> JobScope:
 
 
 def _outcome_of_mistake(job: ClaimedJob, name: str) -> Outcome:
-    """Return the outcome of a job for which this library has failed."""
+    """Return the outcome of a job whose thread was ended by a bug of this library."""
     if job.stage is Stage.CLAIMING:  # the acknowledgement may have been sent
         return Uncertain(job=job.offer)
     if job.may_be_claimed:

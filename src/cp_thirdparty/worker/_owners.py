@@ -1,11 +1,13 @@
 """
-Which owners of jobs are alive.  An owner is one journal object in one process.
+Find out which owners of jobs are alive.  An owner is one journal object in one process.  It is alive while it is open.
 
-An owner has a small file beside the journal, locked by SQLite while the process is alive: SQLite's lock exists on every
-system, ends with its process, and is not inherited by a forked child.  On Linux the name of the owner also has the
-process id, the start time of the process, and a hash of the boot id and the pid namespace.  So an owner is known to be
-alive although its file was deleted, was not copied with the journal, or was unlocked because other code of its process
-opened and closed it.
+Each owner has a small file beside the journal, which SQLite locks while the owner is open.  SQLite's lock works on
+every system, ends with its process, and is not inherited by a forked child.
+
+On Linux the name of the owner also contains the process id, the start time of the process, and a hash of the boot id
+and the pid namespace.  With these, an owner can be recognised as alive without its locked file: the file may have been
+deleted, may not have been copied with the journal, or may have lost its lock because other code of the process opened
+and closed it.
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ from cp_thirdparty.worker._sqlite_reader import read_only_uri
 
 _PROC = Path("/proc")
 
-# Version 0.1 and systems without /proc have only the first part.
+# Names that version 0.1 or a system without /proc has created consist of the first part only.
 _NAME: Final = re.compile(r"[0-9a-f]{32}(?:\.(?P<machine>[0-9a-f]{16})\.(?P<pid>[0-9]+)\.(?P<started>[0-9]+))?")
 
-# Seconds in which an owner of another container creates its file again after something deleted it.  A worker does that
-# whenever it looks for jobs to recover, which is every 30 seconds.
+# If the file of an owner in another container was deleted, the owner counts as alive for this many seconds.  In this
+# time, it creates the file again, because every worker does so at each check for jobs to recover, every 30 seconds.
 _MISSING_SECONDS: Final = 60.0
 
 
@@ -70,17 +72,21 @@ class Owner:
                 self._lock_file()
 
     def find_dead(self, owners: Iterable[object]) -> set[object]:
-        """Return those of the owners that are dead, and the owners without jobs that left a file."""
+        """
+        Return the owners that are not alive.
+
+        Owners that have a file but no jobs are checked too, so that their files can be removed.
+        """
         prefix = _file_of(self._path, "").name
         left = {path.name.removeprefix(prefix) for path in self._path.parent.iterdir() if path.name.startswith(prefix)}
         return {owner for owner in {*owners, *left} if owner != self.name and not self._may_be_alive(owner)}
 
     def remove_files(self, owners: Iterable[object]) -> None:
-        """Remove the files of owners that are dead and have no more jobs."""
+        """Remove the files of owners that are not alive and have no more jobs."""
         for owner in owners:
             if isinstance(owner, str) and _NAME.fullmatch(owner):
-                for suffix in ("", "-journal"):  # version 0.1 left a second file
-                    with suppress(OSError):  # it is not there, or stays: a file that is left has no effect
+                for suffix in ("", "-journal"):  # version 0.1 created a second file
+                    with suppress(OSError):  # a file that does not exist or cannot be removed has no effect
                         _file_of(self._path, owner + suffix).unlink()
 
     def close(self) -> None:
@@ -107,12 +113,17 @@ class Owner:
         return now - self._missing_since.setdefault(str(owner), now) < _MISSING_SECONDS
 
 
-# By these a process knows which of its own journals are open.
+# The owners of this process that are open, by their names.
 _OWNERS: weakref.WeakValueDictionary[str, Owner] = weakref.WeakValueDictionary()
 
 
 def is_alive(path: Path, owner: object) -> bool:
-    """Return whether an owner of the journal at a path is alive, as far as its process or its file shows."""
+    """
+    Return whether an owner of the journal at a path is alive.
+
+    If the owner ran on this machine and in this pid namespace, its process is checked first.  Otherwise, or if this
+    process has ended, the lock of its file is checked.
+    """
     match = _NAME.fullmatch(owner) if isinstance(owner, str) else None
     if match is None:
         return False
@@ -124,7 +135,7 @@ def is_alive(path: Path, owner: object) -> bool:
 
 
 def _is_elsewhere(owner: object) -> bool:
-    """Return whether an owner is a process that cannot be seen here: in another container, or before a restart."""
+    """Return whether an owner's process cannot be checked here: it is in another container, or of an earlier boot."""
     match = _NAME.fullmatch(owner) if isinstance(owner, str) else None
     return match is not None and match["machine"] not in (None, _identify_machine())
 
@@ -136,7 +147,7 @@ def _create_name() -> str:
 
 
 def _identify_machine() -> str | None:
-    """Return a hash of the boot id and the pid namespace: where it is the same, process ids are comparable."""
+    """Return a hash of the boot id and the pid namespace; process ids can be compared only if this hash is equal."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_bytes()
         namespace = (_PROC / "self/ns/pid").readlink()
@@ -146,12 +157,12 @@ def _identify_machine() -> str | None:
 
 
 def _find_start_time(pid: str) -> str | None:
-    """Return when a process started, in ticks since the system's start; ``None`` if it is not there, or has ended."""
+    """Return when a process started, in ticks since the boot; ``None`` if there is no such process or it has ended."""
     try:
         status = (_PROC / pid / "stat").read_bytes()
     except OSError:
         return None
-    # The second field is the program's name in parentheses, which may itself have spaces and parentheses.
+    # The second field is the name of the program in parentheses; the name may contain spaces and parentheses.
     state, *fields = status.rpartition(b")")[2].split()
     return None if state in (b"Z", b"X") else fields[18].decode()
 
@@ -162,11 +173,12 @@ def _file_of(path: Path, owner: str) -> Path:
 
 def _is_locked(path: Path) -> bool:
     try:
-        # Another program may have created it: a pipe would block, and a device has no end.
+        # Another program may have created a special file with this name: a pipe would block, and a device has no end.
         if not stat.S_ISREG(path.lstat().st_mode):
             return False
         with closing(sqlite3.connect(read_only_uri(path), timeout=0, uri=True)) as connection:
-            connection.execute("SELECT 1 FROM sqlite_master")  # takes a shared lock, which two may have at once
-    except (*SQLITE_ERRORS, OSError) as error:  # there is no such file, or it is not one of an owner
+            # This takes a shared lock.  Two processes may have it at the same time, so two checks do not collide.
+            connection.execute("SELECT 1 FROM sqlite_master")
+    except (*SQLITE_ERRORS, OSError) as error:  # also if there is no such file, or it is not the file of an owner
         return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
     return False

@@ -22,27 +22,27 @@ from cp_thirdparty.worker._settings import Settings
 from cp_thirdparty.worker._slots import Slots
 from cp_thirdparty.worker.journal import JournalEntry
 
-# The most seconds between two checks of the journal, also while no slot is free.
+# The most seconds between two checks of the journal, even if no slot is free.
 _CHECK_INTERVAL: Final = 30.0
 
-# Seconds for which a free slot waits for others, so that one poll is for all: a poll takes as long as a call of a job.
+# Seconds to wait for more free slots before a poll, so that one poll requests jobs for all of them.
 _GATHER_SECONDS: Final = 0.01
 
 
 class Poller:
     """
-    Takes jobs from the journal and from polls while slots are free.  It reads and claims nothing itself.
+    Takes jobs from the journal and from polls while slots are free.  The threads of the slots read and claim the jobs.
 
     Args:
         settings: The arguments of the worker.
-        clients: Make the calls.
+        clients: The clients that make the calls.
         engine: Runs handlers.
-        flow: Knows whether handlers can be started.
+        flow: Returns whether handlers can be started.
         writer: Writes the journal.
-        recovery: The jobs of dead workers.
-        slots: Where jobs are started.
+        recovery: Returns the jobs that were taken over from the journal.
+        slots: The slots in which jobs are started.
         stopping: Set when the worker stops.
-        hand_back: Called with an offer for which there is no room.
+        hand_back: Called with an offer that the worker cannot start.
         note_end: Called when the thread ends.
     """
 
@@ -72,11 +72,13 @@ class Poller:
         self._hand_back = hand_back
         self._note_end = note_end
         self._thread: threading.Thread | None = None
-        self._has_claimed = False  # since the last poll
+        self._has_claimed = False  # whether a job was claimed since the last poll
         self._has_found = False  # whether the last poll has returned jobs
         self._polls_at = settings.clock()  # when the next poll is due if the last one led to no claim
-        self._failed_polls = 0  # in a row
-        self._trials = 0  # jobs in a row that were to find out whether the journal and the executor work again
+        self._failed_polls = 0  # how many polls in a row have failed
+        # How many polls in a row have returned a job while the journal or the executor was failing.  Such a job tests
+        # whether they work again.
+        self._trials = 0
         self.polled_at: float | None = None
         self._is_in_journal = False
         self._active_at = settings.clock()
@@ -86,12 +88,12 @@ class Poller:
 
     @property
     def is_started(self) -> bool:
-        """Whether it was started."""
+        """Whether the poller was started."""
         return self._thread is not None
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread runs."""
+        """Whether the thread of the poller runs."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
@@ -99,23 +101,23 @@ class Poller:
         """
         When the thread was last active.
 
-        A call of the journal counts as active: it has a timeout of its own, after which the thread continues.  A
-        restart of the worker would not help, and would end the jobs that run.
+        The thread counts as active while it waits for the journal.  Such a call has its own timeout, after which the
+        thread continues.  A restart of the worker would not repair the journal, and would end the running jobs.
         """
         return self._settings.clock() if self._is_in_journal else self._active_at
 
     def start(self, polls: int | None) -> None:
         """Poll until the worker stops, or a given number of times."""
-        self._thread = threading.Thread(target=self._serve, args=(polls,), name="cp-thirdparty-poller", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(polls,), name="cp-thirdparty-poller", daemon=True)
         self._thread.start()
 
     def note_claim(self) -> None:
-        """Note that a job was claimed: CodePipeline may have more."""
+        """Note that a job was claimed.  The next poll then comes at once, because CodePipeline may have more jobs."""
         if not self._has_claimed:
             self._has_claimed = True
             self._slots.notify()
 
-    def _serve(self, polls: int | None) -> None:
+    def _run(self, polls: int | None) -> None:
         try:
             while not self._stopping.is_set():
                 self._check_journal()
@@ -131,7 +133,7 @@ class Poller:
                 self._poll(is_patient=polls is None)
                 if polls == 1 or self.fatal is not None:
                     return
-        except BaseException as failure:  # noqa: BLE001 - a poller that ends in silence would look like a stopped worker
+        except BaseException as failure:  # noqa: BLE001 - the run must end with this error, not go on without polls
             self.fatal = failure.with_traceback(None)
         finally:
             self._note_end()
@@ -146,7 +148,7 @@ class Poller:
             self._is_in_journal = False
 
     def _wait_for_room(self) -> int:
-        """Wait until there is room for a job of the journal or of a poll; return for how many."""
+        """Wait until a job of the journal or of a poll can be started; return how many jobs can be started."""
         longest = self._check_interval() if self._engine.error is None else self._settings.poll_interval
         self._slots.wait(lambda: bool(self._room()) or self._stopping.is_set(), longest)
         half = self._settings.concurrency // 2
@@ -155,20 +157,20 @@ class Poller:
         return self._room()
 
     def _room(self) -> int:
-        # Nothing is claimed while handlers cannot be started, or while a job runs alone: it would wait.
+        # No job is claimed while handlers cannot be started, or while a job runs alone, because the new job would wait.
         is_alone = self._slots.has_alone() and not self._recovery.has_jobs()
         return self._slots.count_free() if self._flow.may_start(self._slots.in_work()) and not is_alone else 0
 
     def _resume(self, entry: JournalEntry) -> None:
-        """Take up a job of the journal, or postpone it if it is in work here."""
+        """Start a job of the journal; postpone it if it already has a slot, the worker stops, or no thread is left."""
         is_free = not (self._slots.has(entry.job.job_id) or self._stopping.is_set())
         if not (is_free and self._start_job(entry.job, entry)):
             self._recovery.postpone(entry)
 
     def _poll(self, *, is_patient: bool) -> None:
-        """Poll once, take what that brings, and note when the next poll is due."""
+        """Poll once, start the returned jobs, and note when the next poll is due."""
         is_broken = self._writer.error is not None or self._engine.error is not None
-        room = 1 if is_broken else self._slots.count_free()  # one job finds out whether it works again
+        room = 1 if is_broken else self._slots.count_free()  # one job tests whether both work again
         client = self._clients.reader
         polled = self._clients.call(self._kind.poll, client, self._settings.action_type_id, max(room, 1))
         self._has_claimed = False
@@ -180,7 +182,7 @@ class Poller:
             offers = polled
         for offer in offers:
             self._take(offer)
-        # A poll without a job tries nothing, so it is not a reason to poll less often.
+        # A poll that returns no job tests nothing, so the pause before the next poll does not grow.
         self._trials = self._trials + bool(offers) if is_broken else 0
         self._has_found = bool(offers)
         if is_patient:
@@ -199,7 +201,7 @@ class Poller:
             self._clients.reconnect(client)
 
     def _take(self, offer: AnyJob) -> None:
-        """Start on a job, unless it is in work here, or the worker stops, or there are too many."""
+        """Start a job of a poll, unless it already has a slot; hand it back if it cannot be started."""
         if self._slots.has(offer.job_id):
             return
         most = self._settings.max_jobs_per_client
@@ -218,11 +220,11 @@ class Poller:
         return is_started
 
     def _is_time_to_poll(self) -> bool:
-        # After a poll that led to no claim, CodePipeline may offer the same jobs at once.
+        # After a poll that led to no claim, an immediate poll could return the same jobs again.
         return (self._has_found and self._has_claimed) or self._settings.clock() >= self._polls_at
 
     def _pause(self) -> None:
-        """Wait until the next poll is due, or there is something else to do."""
+        """Wait until the next poll is due, the worker stops, or a job waits to be started."""
         left = max(0.0, self._polls_at - self._settings.clock())
 
         def is_enough() -> bool:

@@ -1,4 +1,4 @@
-"""The files of a journal, which no other user can read, whatever the umask and the mode of the directory are."""
+"""Protect the files of a journal from other users, whatever the umask and the mode of the directory are."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from cp_thirdparty.exceptions import JournalError
 
 _PRIVATE: Final = 0o600
 
-# Modes with which everybody may use a file.
+# The permission bits for users who are neither the owner nor in the group of a file.
 _EVERYBODY: Final = 0o007
 
 _ROOT: Final = 0
 
-# The files that SQLite creates beside the file of a journal: `-journal` where a write-ahead log is not possible.
+# The suffixes of files that SQLite creates beside the journal.  It uses `-journal` if no write-ahead log is possible.
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
 
 def side_file(path: Path, suffix: str) -> Path:
-    """Return the path of a file that SQLite has beside its file."""
+    """Return the path of a side file of SQLite."""
     return path.with_name(path.name + suffix)
 
 
 def create_private_file(path: Path) -> None:
     """
-    Create a file that only its user can read, unless it exists; whatever the umask is.
+    Create a file that only its user can read, whatever the umask is.  Do nothing if the file exists.
 
-    An existing file is not opened: closing it would end the locks that other connections of this process have.
+    An existing file is not opened, because closing it would end the locks of other connections of this process.
     """
     with suppress(FileExistsError):
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE)
@@ -44,10 +44,11 @@ def create_private_file(path: Path) -> None:
 
 def make_private(path: Path) -> None:
     """
-    Let no other user read or lock the files of a journal that everybody may read: version 0.1 followed the umask.
+    Remove the permissions of other users from the files of a journal that everybody may read.
 
-    Whoever can read a SQLite file can lock it.  SQLite gives its side files the mode of the file.  A file for a group
-    only is shared on purpose.
+    Version 0.1 created the files with the permissions of the umask.  A user who can read a SQLite file can also lock
+    it.  SQLite creates its side files with the mode of the main file.  A file that only a group may read stays
+    unchanged, because it is shared on purpose.
 
     Raises:
         JournalError: One of the files belongs to another user.
@@ -62,9 +63,9 @@ def make_private(path: Path) -> None:
 
 def refuse_other_users(path: Path) -> None:
     """
-    Raise if another user could read what is written to the files of a journal, because that user has created one.
+    Raise if another user has created a file of a journal, because that user could read what is written to it.
 
-    The user of a journal that a group shares may create its other files, too.
+    If a group shares the journal, the owner of the main file may also own the side files.
 
     Raises:
         JournalError: One of the files belongs to another user.
@@ -98,7 +99,7 @@ def refuse_special_files(path: Path) -> None:
 
 
 def identify(path: Path) -> tuple[int, int] | None:
-    """Return what identifies a file, whatever its path; ``None`` if there is no file."""
+    """Return the device and inode numbers, which identify a file; ``None`` if the file does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -111,6 +112,10 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _has_owners(directory: Path) -> bool:
-    """Whether a new file belongs to its user; on FAT and some mounts of containers it does not."""
+    """
+    Return whether a new file in a directory belongs to the user who creates it.
+
+    This is not so on FAT and on some mounts of containers, where the owner of a file shows nothing.
+    """
     with tempfile.TemporaryFile(dir=directory) as file:
         return os.fstat(file.fileno()).st_uid == os.geteuid()

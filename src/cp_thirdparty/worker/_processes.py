@@ -1,4 +1,4 @@
-"""`processes`: each handler in a process of its own, which is killed when its result is not wanted any more."""
+"""`processes`: run each handler in its own process, and kill the process when the result is no longer needed."""
 
 from __future__ import annotations
 
@@ -29,49 +29,51 @@ from cp_thirdparty.worker._start_permit import WITHDRAWN
 from cp_thirdparty.worker._workspace import Workspace
 from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner
 
-# Seconds between two checks of whether the result of a job is still wanted.
+# Seconds between two checks of whether the result of a job is still needed.
 _TICK: Final = 0.1
 
 # Seconds for the start of a handler: 60 for the imports, 60 for `connect` and the look-up of the client token, and 60
 # to read the details, which is the default deadline of a call.
 _START_SECONDS: Final = 180.0
 
-# Seconds for a process that has sent its result: to run what is registered for its end, and to end.
+# Seconds for a process to end by itself after it has sent its result, including its `atexit` functions.
 _EXIT_SECONDS: Final = 5.0
 
-# Seconds before the timeout of a job at which a process that has sent its result is killed: the result must count.
+# A process that has sent its result is killed this many seconds before the timeout of its job.  After the timeout, the
+# job would be reported as failed although it has a result.
 _EXIT_MARGIN: Final = 1.0
 
-# Seconds for which the end of a process waits for the start of another one, which may hang: the result is there.
+# Seconds that the end of a process waits for the start of another process.  That start may hang, and must not delay a
+# job that has its result.
 _TURN_SECONDS: Final = 1.0
 
-# Seconds until a killed process is gone, unless the system itself does not react.
+# Seconds to wait until a killed process has ended.  Only an overloaded system takes longer.
 _KILL_SECONDS: Final = 5.0
 
-# The most log records that wait for the handlers of the worker's logs, in about 10 MiB.
+# The most log records of children that wait for the log handlers of the worker.  They need about 10 MiB.
 _RECORDS: Final = 5000
 
-# Seconds for the last log records.
+# Seconds to write the last log records at the end of the run.
 _FLUSH_SECONDS: Final = 1.0
 
-# The longest message of a child in bytes.  A log record of the library has at most a tenth of it.
+# The longest message of a child in bytes.  A log record of the library has at most a tenth of this size.
 _LONGEST_MESSAGE: Final = 4 * 1024 * 1024
 
-# The exit code that multiprocessing returns when it does not know the real one.
+# The exit code that multiprocessing returns when it does not know the real exit code.
 _UNKNOWN: Final = 255
 
-# multiprocessing changes the set of its children without a lock.
+# Held for each start and end of a process, because multiprocessing changes the set of its children without a lock.
 _MULTIPROCESSING: Final = threading.Lock()
 
 
 @attrs.frozen
 class ProcessPerJob:
     """
-    A process for each job.  Create it with `processes`.
+    The setting that runs each job in its own process.  Create it with `processes`.
 
     Attributes:
         count: The most processes at a time.
-        preload: Modules that are imported once.
+        preload: Names of modules that are imported once, before the processes are forked.
 
     .. versionadded:: 0.2.0
     """
@@ -82,19 +84,22 @@ class ProcessPerJob:
 
 def processes(n: int, *, preload: list[str] | tuple[str, ...] = ()) -> ProcessPerJob:
     """
-    Return a value for ``executor=`` of a `JobWorker` that runs each handler in a process of its own.
+    Return a value for ``executor=`` of a `JobWorker` that runs each handler in its own process.
 
-    The process is killed at the timeout of its job, also if the handler hangs or ignores signals, and its slot is free
-    again.  Its death costs no other job.  It ends when the worker's process ends, and not by a signal to the group of
-    the worker.  It reads the details of the job itself, so no secret is sent to it, except for the present client token
-    of its job if the tokens are `EnvironmentTokens`.
+    The process is killed at the timeout of its job, even if the handler hangs or ignores signals, and the slot is free
+    again.  If the process crashes, other jobs are not affected.  The process ends when the worker's process ends.  A
+    signal to the process group of the worker does not reach it.
+
+    The process reads the details of the job itself, so no secret is sent to it, with one exception: if the tokens are
+    `EnvironmentTokens`, it gets the present client token of its job.
 
     Args:
-        n: The most processes at a time, at least 1.  The worker has at most one job for each, so fewer than its
-            ``concurrency``; more are an error.
-        preload: Names of modules that are imported once, before the processes are forked, such as that of the handler.
-            They must not start threads.  Without an effect where processes are not forked (Windows), and if the
-            program has used the start method ``"forkserver"`` of ``multiprocessing`` before.
+        n: The most processes at a time, at least 1 and at most the ``concurrency`` of the worker.  The worker then
+            works on at most ``n`` jobs at a time, whatever its ``concurrency`` is.
+        preload: Names of modules that are imported once, before the processes are forked, such as the module of the
+            handler.  These modules must not start threads at import.  ``preload`` has no effect on Windows, where
+            processes are not forked, or if the program has used the start method ``"forkserver"`` of
+            ``multiprocessing`` before.
 
     Raises:
         TypeError: ``n`` is not an integer, or ``preload`` is a string.
@@ -112,7 +117,7 @@ def processes(n: int, *, preload: list[str] | tuple[str, ...] = ()) -> ProcessPe
 
 
 class ProcessEngine(OtherProcessEngine):
-    """Runs each handler in a process of its own."""
+    """Runs each handler in its own process."""
 
     def __init__(
         self, runner: Runner[Any], settings: ProcessPerJob, emitter: Emitter, stopping: threading.Event
@@ -122,15 +127,15 @@ class ProcessEngine(OtherProcessEngine):
         self._tokens = runner.tokens
         self._stopping = stopping
         self._context = _find_context(settings.preload)
-        self._records = EventQueue(_RECORDS, self._report_dropped)  # a flood leaves room for the worker's own events
+        self._records = EventQueue(_RECORDS, self._report_dropped)  # not the worker's queue: handlers may log too much
         self._children: dict[str, _Child] = {}
         self._is_closed = False
-        # At the end of the interpreter it runs before the function of multiprocessing, which waits for all processes:
-        # that one was registered earlier, by an import.
+        # When Python ends, multiprocessing waits for all processes.  `close` runs before that and kills them, because
+        # functions run in reverse order, and multiprocessing was imported and has registered its function earlier.
         atexit.register(self.close)
 
     def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception | None:
-        """Start a process for the job, and wait until it ends or its result is no longer wanted."""
+        """Start a process for the job, and wait until it ends or its result is no longer needed."""
         self._starts.note_attempt(job)
         folder = _create_folder()
         order = Order(
@@ -166,7 +171,7 @@ class ProcessEngine(OtherProcessEngine):
         return child is not None and child.withdraw()
 
     def close(self) -> None:
-        """Kill the processes that are left."""
+        """Kill all processes that still run."""
         self._is_closed = True
         atexit.unregister(self.close)
         children = tuple(self._children.values())
@@ -197,7 +202,7 @@ class ProcessEngine(OtherProcessEngine):
         return child.end if isinstance(child.end, HandlerRun) else self._note_end(child, job)
 
     def _note_end(self, child: _Child, job: ClaimedJob) -> Exception:
-        """Return what follows from a process that has not returned a result."""
+        """Return the error of a job whose process has ended without a result."""
         end = child.end
         if isinstance(end, NotStarted):
             return self._starts.find_error(job, end)
@@ -218,10 +223,11 @@ class _Child:
 
     Attributes:
         ended: Set when the process has ended, or could not be started.
-        end: What the process has sent at its end; ``None`` if it sent nothing that can be read.
+        end: The last message of the process: how the handler ended, or why it was not started.  ``None`` if the process
+            has sent no such message, or none that can be read.
         has_begun: Whether the handler was allowed to begin.
-        is_withdrawn: Whether the handler will never begin.
-        problem: What is known about a process that has sent nothing.
+        is_withdrawn: Whether the handler was prevented from beginning.
+        problem: How the process ended or failed to start, for the error message of a job without a result.
     """
 
     def __init__(
@@ -241,9 +247,9 @@ class _Child:
         self._on_start = on_start
         self._may_begin = may_begin
         self._lock = threading.Lock()
-        self._process_id: int | None = None  # of the process while it may be alive
-        self._is_unwanted = False
-        self._connection: Connection | None = None  # while the handler runs that does not know that the worker stops
+        self._process_id: int | None = None  # the id of the process; ``None`` before its start and after its end
+        self._is_unwanted = False  # whether the process was killed, or must be killed as soon as it has started
+        self._connection: Connection | None = None  # set while the handler runs, until it was informed of the stop
         self.ended = threading.Event()
         self.end: HandlerRun | NotStarted | None = None
         self.has_begun = False
@@ -259,7 +265,7 @@ class _Child:
         """
         try:
             name = f"cp-thirdparty-{show(self._order.offer.job_id)}-process"
-            threading.Thread(target=self._serve, name=name, daemon=True).start()
+            threading.Thread(target=self._run, name=name, daemon=True).start()
         except RuntimeError:
             self.ended.set()
             raise
@@ -273,7 +279,7 @@ class _Child:
             return self.is_withdrawn
 
     def send_stop(self) -> None:
-        """Let the handler know that the worker stops, if it has begun."""
+        """Send the message that the worker stops, if the handler has begun; the message is sent only once."""
         with self._lock:
             connection, self._connection = self._connection, None
             if connection is not None:
@@ -281,7 +287,7 @@ class _Child:
                     connection.send_bytes(STOP)
 
     def kill(self) -> None:
-        """Kill the process, if it has not ended, and what it has started in its group."""
+        """Kill the process, if it has not ended, and all processes of its process group."""
         with self._lock:
             self._kill()
 
@@ -290,7 +296,7 @@ class _Child:
         if self._process_id is not None:
             kill_group(self._process_id)
 
-    def _serve(self) -> None:
+    def _run(self) -> None:
         try:
             connection, process = self._start_process()
             try:
@@ -300,7 +306,7 @@ class _Child:
                     wait([process.sentinel], max(0.0, min(_EXIT_SECONDS, left)))
             finally:
                 self._end(connection, process)
-        except Exception as failure:  # noqa: BLE001 - multiprocessing and what a child sends may raise anything
+        except Exception as failure:  # noqa: BLE001 - multiprocessing, or reading a child's message, may raise anything
             self.problem = self.problem or type(failure).__name__
         finally:
             self.ended.set()
@@ -310,10 +316,10 @@ class _Child:
         try:
             with _take_turn(_START_SECONDS) as has_turn:
                 if not has_turn:
-                    raise TimeoutError  # noqa: TRY301 - the clause below closes the connection for it too
+                    raise TimeoutError  # noqa: TRY301 - the `except` clause below then closes the connection
                 process = self._context.Process(
                     target=run_order,
-                    args=(theirs, self._order, self._read_variables()),  # multiprocessing forgets them at the start
+                    args=(theirs, self._order, self._read_variables()),  # multiprocessing deletes them after the start
                     name=f"cp-thirdparty-{show(self._order.offer.job_id)}",
                 )
                 process.start()
@@ -321,7 +327,7 @@ class _Child:
             ours.close()
             raise
         finally:
-            theirs.close()  # so that the connection ends with the process
+            theirs.close()  # then only the child has this end open, and the connection ends when the child ends
         with self._lock:
             self._process_id = process.pid
             if self._is_unwanted:
@@ -329,7 +335,7 @@ class _Child:
         return ours, process
 
     def _read(self, connection: Connection, process: BaseProcess) -> None:
-        """Read messages until the process has sent its end, or has ended."""
+        """Read the messages of the process until it has sent its last message or has ended."""
         sources: list[Any] = [connection, process.sentinel]
         while self.end is None:
             if connection not in wait(sources):
@@ -355,7 +361,7 @@ class _Child:
         may_begin = self._may_begin()
         with self._lock:
             if self._is_unwanted:
-                return  # and killed
+                return  # the process was killed
             if not may_begin:
                 self.is_withdrawn = True
                 self._kill()
@@ -376,18 +382,18 @@ class _Child:
         with (
             _take_turn(_TURN_SECONDS) as has_turn,
             suppress(ValueError),
-        ):  # the system does not react: it is still there
+        ):  # `close` raises ValueError if the killed process has still not ended
             self.problem = self.problem or _describe_end(process.exitcode if has_turn else None)
             if has_turn:
-                process.close()  # multiprocessing does it at the next start of a process otherwise
+                process.close()  # frees its resources now; multiprocessing would do it at the next start of a process
 
 
 @contextmanager
 def _take_turn(seconds: float) -> Generator[bool, None, None]:
     """
-    Wait until no other thread uses multiprocessing; the value is ``False`` if one still does after so many seconds.
+    Wait until no other thread starts or ends a process; yield ``False`` if one still does after the given seconds.
 
-    The start of a process may hang, for example in a module of ``preload``.
+    The wait is limited because the start of a process may hang, for example in a module of ``preload``.
     """
     has_turn = _MULTIPROCESSING.acquire(timeout=seconds)
     try:
@@ -398,20 +404,21 @@ def _take_turn(seconds: float) -> Generator[bool, None, None]:
 
 
 def _find_context(preload: Sequence[str]) -> Any:
-    """Return the context of multiprocessing that starts processes: forks of a small process where there are any."""
+    """Return the multiprocessing context: ``"forkserver"`` where the system has it, otherwise ``"spawn"``."""
     if "forkserver" not in multiprocessing.get_all_start_methods():  # pragma: no cover - Windows
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    # `__main__` is what multiprocessing itself imports there.
+    # multiprocessing preloads `__main__` by default, so the list must contain it.
     context.set_forkserver_preload(["__main__", "cp_thirdparty.worker._forked", *preload])
     return context
 
 
 def _has_ended(process: BaseProcess) -> bool:
     """
-    Return whether a process has ended that multiprocessing reports as ended; ``False`` if it cannot be asked now.
+    Return whether a process has really ended; ``False`` if another thread uses multiprocessing for too long.
 
-    It reports all processes as ended when the process has died from which they were forked.
+    multiprocessing alone is not enough: if the fork server has died, it reports all processes as ended, with an
+    unknown exit code.
     """
     with _take_turn(_TURN_SECONDS) as has_turn:
         code = process.exitcode if has_turn else None
@@ -425,14 +432,14 @@ def _describe_end(code: int | None) -> str:
 
 
 def _load_end(data: bytes) -> HandlerRun | NotStarted:
-    end = pickle.loads(data)  # noqa: S301 - the partner's code in the child is trusted as that in this process
+    end = pickle.loads(data)  # noqa: S301 - the child runs the same trusted code of the partner as this process
     if not isinstance(end, (HandlerRun, NotStarted)):
         raise TypeError
     return end
 
 
 def _create_folder() -> Workspace | None:
-    """Create a folder for the temporary files of a job; return ``None`` if there is no place for it."""
+    """Create a folder for the temporary files of a job; return ``None`` if it cannot be created."""
     try:
         return Workspace()
     except Exception:  # noqa: BLE001 - a handler that creates no file works without a folder

@@ -1,4 +1,4 @@
-"""One job of a `JobProcessor`, from its offer to its outcome, within the time that its process has."""
+"""One job of a `JobProcessor`, from its offer to its outcome, within the time until its process ends."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from cp_thirdparty.worker.tokens import TokenLookup
 
 _T = TypeVar("_T")
 
-# Seconds without which a job is not begun: two calls of the service and a report take a tenth of it.
+# A job is not started if fewer seconds are left.  Two calls of CodePipeline and a report usually take a tenth of this.
 _LEAST: Final = 1.0
 
-# Seconds before the end of the process that are kept for the report.
+# Seconds before the end of the process that are reserved for the report.
 _FOR_REPORT: Final = 0.5
 
-# Seconds that a coroutine has to end after it was cancelled; fewer where the process ends.
+# Seconds that a coroutine has to end after it was cancelled.  The shorter time is for processes that end soon.
 _CANCEL_TIMEOUT: Final = 5.0
 _SHORT_CANCEL_TIMEOUT: Final = 0.2
 
@@ -52,20 +52,21 @@ class Processing:
     """
     One job of a processor.
 
-    `run` takes the job to its outcome in the thread that calls it.  `give_up` and `stop` may be called from others.
+    `run` works on the job in the calling thread until the job has an outcome.  Other threads may call `give_up` and
+    `stop`.
 
     Args:
         offer: The job.
-        tokens: Looks client tokens up; ``None`` for jobs that have none.
-        clients: Make the calls.
-        create_engine: Creates what runs the handler, with an event that is set when the job is stopped.
+        tokens: Looks up client tokens; ``None`` for custom jobs, which have no client tokens.
+        clients: The clients that make the calls.
+        create_engine: Creates the engine that runs the handler, from an event that is set when the job is stopped.
         job_timeout: Seconds that the job may take after its claim.
-        ends_at: When the process ends, by `time.monotonic`; ``None`` for no end.
+        ends_at: When the process ends, as a time of `time.monotonic`; ``None`` if it does not end.
         emitter: Emits the events.
-        recorder: Writes the journal; ``None`` for none.
+        recorder: Writes the journal; ``None`` for no journal.
         hold: Returns for how many seconds no other worker can take the job over, as for `Steps`.
-        entry: What the journal has of the job; ``None`` for a new one.
-        for_report: Seconds before the end of the process that are kept for the report.
+        entry: The journal entry of the job; ``None`` for a new job.
+        for_report: Seconds before the end of the process that are reserved for the report; ``None`` for the default.
     """
 
     def __init__(
@@ -109,24 +110,25 @@ class Processing:
         )
 
     def run(self) -> None:
-        """Take the job to its outcome, unless `give_up` does."""
+        """Work on the job until it has an outcome; `give_up` may end it earlier."""
         self._work(self._begin)
 
     def give_up(self, message: str) -> None:
-        """Report a claimed job as failed although its handler has not ended, unless there is a result."""
+        """Report a claimed job as failed without waiting for its handler, unless the job has a result."""
         self._work(lambda: self._fail(message))
 
     def stop(self) -> None:
-        """Claim nothing any more, and retry for a few seconds only."""
+        """Prevent the claim of the job, and limit retries to a few seconds."""
         ends_at = time.monotonic() + _LAST_SECONDS
         self._ends_at = ends_at if self._ends_at is None else min(self._ends_at, ends_at)
         self._stopped.set()
 
     async def run_async(self) -> Outcome:
         """
-        Take the job to its outcome in another thread, and return it.
+        Work on the job in another thread, and return its outcome.
 
-        If the awaiting task is cancelled, the job ends first: it is not claimed any more, or it is reported as failed.
+        If the awaiting task is cancelled, the job ends before `asyncio.CancelledError` is raised.  A job that is not
+        claimed yet is not claimed any more; a claimed job without a result is reported as failed.
         """
         work = run_in_thread(self.run)
         outcome = asyncio.wrap_future(self.outcome)
@@ -162,10 +164,10 @@ class Processing:
                 self._emitter.emit_outcome(outcome, details=self.job.details, seconds=seconds)
                 self._emitter.flush(math.inf if self._ends_at is None else self._ends_at - time.monotonic())
                 self.outcome.set_result(outcome)
-        except BaseException as failure:  # noqa: BLE001 - a mistake of this library; whoever waits raises it
+        except BaseException as failure:  # noqa: BLE001 - a bug of this library; the caller that waits raises it
             try:
                 self.outcome.set_exception(failure)
-            except InvalidStateError:  # nobody waits any more
+            except InvalidStateError:  # the job has its outcome already, so the error can only be logged
                 name = type(failure).__name__
                 self._emitter.log_problem(self.job, f"a thread failed after the job had ended: {name}")
 
@@ -179,7 +181,7 @@ class Processing:
         return not self._stopped.is_set() and has_time(self._ends_at)
 
     def _make_room(self, job: ClaimedJob) -> AbstractContextManager[bool]:
-        """Report a job that was claimed with the last of the time: there is no journal that could keep it."""
+        """Yield whether the handler may run.  If no time is left, the job fails, because no journal can keep it."""
         if not self._stopped.is_set() and self._flow.seconds_left(job):
             return nullcontext(True)
         failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=_STOPPED)
@@ -203,30 +205,31 @@ class Processing:
 
 
 def find_cancel_timeout(ends_at: float | None) -> float:
-    """Return how many seconds a coroutine has to end after it was cancelled, in a process that ends at a time."""
+    """Return how many seconds a coroutine has to end after it was cancelled; fewer in a process that ends soon."""
     return _CANCEL_TIMEOUT if ends_at is None else _SHORT_CANCEL_TIMEOUT
 
 
 def has_time(ends_at: float | None) -> bool:
-    """Return whether a job may be begun in a process that ends at a time of `time.monotonic`; ``None`` for no end."""
+    """Return whether enough time is left to start a job in a process that ends at ``ends_at`` (`time.monotonic`)."""
     return ends_at is None or ends_at - time.monotonic() >= _LEAST
 
 
 class _NoJournal:
     """Records nothing."""
 
-    def claim(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - as its protocol has it
+    def claim(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - the name is part of the protocol
         return True
 
-    def record(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - as its protocol has it
+    def record(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - the name is part of the protocol
         return True
 
 
 def run_in_thread(function: Callable[[], _T]) -> asyncio.Future[_T]:
     """
-    Run a function in a thread of its own, with the context variables of the caller.
+    Run a function in a new thread, with the context variables of the caller.
 
-    Threads of `asyncio.to_thread` are few.  Jobs that wait there for handlers would leave none to these handlers.
+    `asyncio.to_thread` has a limited number of threads.  If jobs used these threads to wait for their handlers, no
+    thread would be left for handlers that call `asyncio.to_thread`.
     """
     future: Future[_T] = Future()
     context = copy_context()
@@ -234,7 +237,7 @@ def run_in_thread(function: Callable[[], _T]) -> asyncio.Future[_T]:
     def work() -> None:
         try:
             future.set_result(context.run(function))
-        except BaseException as failure:  # noqa: BLE001 - whoever awaits it raises it
+        except BaseException as failure:  # noqa: BLE001 - the caller that awaits the future raises it
             future.set_exception(failure)
 
     threading.Thread(target=work, name="cp-thirdparty-processor", daemon=True).start()

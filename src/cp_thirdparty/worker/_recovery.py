@@ -1,4 +1,4 @@
-"""Take over jobs of dead workers from the journal, and list the jobs that an operator must check."""
+"""Take over jobs from the journal whose workers have ended, and list the jobs that an operator must check."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker.journal import JournalEntry, JournalState
 from cp_thirdparty.worker.outcomes import Outcome, Released, Uncertain, Unsent
 
-# The error of a job that a stop has left.
+# The error of a job that was not finished when the worker stopped.
 STOPPED: Final = "the worker was stopped"
 
-# The most seconds between two checks for jobs that a dead worker of the same journal has left.
+# The most seconds between two checks for unfinished jobs of other workers of the same journal that have ended.
 _INTERVAL: Final = 30.0
 
-# Seconds after which CodePipeline is asked again about a job whose ownership is unknown.
+# Seconds after which the worker asks CodePipeline again about a job whose ownership is unknown.
 _UNCERTAIN_INTERVAL: Final = 300.0
 
-# How many finished jobs are deleted at a time: few enough that no claim waits for it.
+# How many finished jobs are deleted at a time: so few that a claim does not have to wait long for the deletion.
 _PRUNED_AT_ONCE: Final = 1000
 
 _SECONDS_OF_A_DAY: Final = 86_400.0
@@ -39,16 +39,16 @@ _UNOWNED: Final = (
 
 class Recovery:
     """
-    Takes jobs over from a journal.  Thread-safe.
+    Takes over jobs from a journal.  Thread-safe.
 
     Args:
         writer: Reads and writes the journal.
         emitter: Writes the log.
-        keep_finished: Days for which finished jobs are kept; ``None`` without limit.
+        keep_finished: Days for which finished jobs are kept; ``None`` to keep them forever.
         clock: Returns the time in seconds.
 
     Attributes:
-        interval: Seconds between two checks for jobs that a dead worker of the same journal has left.
+        interval: Seconds between two checks for unfinished jobs of other workers of the same journal that have ended.
         set_aside: Ids of the jobs that the journal cannot read.
     """
 
@@ -61,11 +61,12 @@ class Recovery:
         self._clock = clock
         self.interval = min(_INTERVAL, writer.recovery_seconds)
         self._checked_at = clock()
-        # Guards what follows.  A handler of a signal may call `health` and interrupt the thread that has the lock.
+        # Guards the attributes below.  It is reentrant, because a signal handler may interrupt the thread that holds
+        # the lock, and call `health`.
         self._lock = threading.RLock()
-        self._waiting: OrderedDict[str, JournalEntry] = OrderedDict()
-        self._postponed: dict[str, JournalEntry] = {}
-        self._uncertain: dict[str, tuple[float, JournalEntry]] = {}
+        self._waiting: OrderedDict[str, JournalEntry] = OrderedDict()  # to be started as soon as a slot is free
+        self._postponed: dict[str, JournalEntry] = {}  # to be moved to `_waiting` at the next check
+        self._uncertain: dict[str, tuple[float, JournalEntry]] = {}  # with the time of the last question
         self._is_closed = False
         self.set_aside: tuple[str, ...] = ()
 
@@ -76,17 +77,17 @@ class Recovery:
             return tuple(self._uncertain)
 
     def has_jobs(self) -> bool:
-        """Whether jobs wait to be taken up."""
+        """Return whether jobs from the journal wait for a free slot."""
         return bool(self._waiting)
 
     def has(self, job_id: str) -> bool:
-        """Whether this job waits to be taken up: the journal has it as this worker's."""
+        """Return whether the job was taken over from the journal and waits for a free slot or for the next check."""
         with self._lock:
             return job_id in self._waiting or job_id in self._postponed
 
     def start(self) -> None:
         """
-        Take over the jobs of dead workers, log unowned jobs of other scopes, and delete old finished jobs.
+        Take over jobs of workers that have ended, log unowned jobs of other scopes, and delete old finished jobs.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
@@ -99,7 +100,11 @@ class Recovery:
             self._emitter.log(logging.ERROR, "%s", failure)
 
     def check_journal(self) -> None:
-        """Take over jobs and delete old ones again when `interval` has passed; log a journal that cannot be read."""
+        """
+        Take over jobs and delete old finished jobs, if `interval` has passed since the last time.
+
+        If the journal cannot be read, log the error.
+        """
         if self._clock() - self._checked_at < self.interval:
             return
         self._checked_at = self._clock()
@@ -111,12 +116,12 @@ class Recovery:
             self._emitter.log(logging.ERROR, "%s", failure)
 
     def take(self) -> JournalEntry | None:
-        """Return the next job to take up; ``None`` if there is none."""
+        """Remove the next job from the waiting ones and return its entry; return ``None`` if no job waits."""
         with self._lock:
             return self._waiting.popitem(last=False)[1] if self._waiting else None
 
     def postpone(self, entry: JournalEntry) -> None:
-        """Keep a job that cannot be taken up now until the next check; release it if the run has ended meanwhile."""
+        """Keep a job that cannot be started now until the next check; release it if the run has ended meanwhile."""
         with self._lock:
             is_late = self._is_closed
             if not is_late:
@@ -126,11 +131,11 @@ class Recovery:
 
     def note_uncertain(self, offer: AnyJob, *, since: float | None) -> None:
         """
-        Ask CodePipeline again later about a job whose ownership is unknown.
+        Keep a job whose ownership is unknown, so that CodePipeline is asked about it again later.
 
         Args:
             offer: The job.
-            since: When its claim was recorded, in seconds since 1970; ``None`` for now.
+            since: When its claim was recorded, in seconds since 1970; ``None`` for the present time.
         """
         changed_at = time.time() if since is None else since
         entry = JournalEntry(job=offer, scope=self._writer.scope, state=JournalState.UNCERTAIN, changed_at=changed_at)
@@ -141,11 +146,11 @@ class Recovery:
             self._writer.release(offer.job_id)
 
     def note_end(self, offer: AnyJob) -> None:
-        """Drop the entry of a job that has ended, and retry its claim no more."""
+        """Drop the entry of a job that has ended; CodePipeline is not asked about it again."""
         self._forget(offer.job_id)
 
     def note_claim(self, offer: AnyJob) -> None:
-        """Drop the waiting entry of a job: a poll has returned the job since, so the entry is out of date."""
+        """Drop the entry of a job that this worker has claimed after a poll, because the entry is out of date."""
         self._forget(offer.job_id)
 
     def _forget(self, job_id: str) -> None:
@@ -155,10 +160,10 @@ class Recovery:
 
     def close(self, is_over: Callable[[], bool] = lambda: False) -> list[JournalEntry]:
         """
-        Leave the jobs whose ownership is unknown to the next run; return those that were not taken up.
+        Release the jobs whose ownership is unknown, and return the entries of the jobs that were not started.
 
         Args:
-            is_over: Returns whether there is no time left to leave more jobs.
+            is_over: Returns whether no time is left to release more jobs.
         """
         with self._lock:
             self._is_closed = True
@@ -173,7 +178,7 @@ class Recovery:
         return list(rest.values())
 
     def _take_over(self) -> None:
-        """Take over the jobs of dead workers, results first: these need no handler."""
+        """Take over jobs of workers that have ended.  Jobs with a result come first, because they need no handler."""
         recovered = self._writer.recover()
         with self._lock:
             self._waiting.update(self._postponed)
@@ -190,13 +195,13 @@ class Recovery:
                 self._emitter.log(logging.ERROR, "job=%s is set aside: %s", row.job_id, row.problem, job_id=row.job_id)
 
     def _log_unowned(self) -> None:
-        """Log the jobs of other scopes that no living worker has: perhaps no worker takes them over."""
+        """Log the jobs of other scopes that no running worker has, because perhaps no worker will take them over."""
         for scope, jobs in self._writer.count_unowned().items():
             action_type_id = " ".join(unstructure(scope.action_type_id).values())
             self._emitter.log(logging.WARNING, _UNOWNED, jobs, scope.region_name, scope.endpoint_url, action_type_id)
 
     def _retry_uncertain(self) -> None:
-        """Take up the jobs again whose ownership is unknown, unless an operator has ended them."""
+        """Queue the jobs whose ownership is unknown for another question, unless an operator has ended them."""
         now = self._clock()
         with self._lock:
             due = [job_id for job_id, (seen_at, _) in self._uncertain.items() if now - seen_at >= _UNCERTAIN_INTERVAL]
@@ -215,7 +220,7 @@ class Recovery:
 
 
 def outcome_at_stop(entry: JournalEntry) -> Outcome:
-    """Return the outcome of a job of the journal that the worker did not take up before it stopped."""
+    """Return the outcome of a job from the journal that the worker did not start before it stopped."""
     if entry.result is not None:
         return Unsent(job=entry.job, result=entry.result, error=STOPPED)
     if entry.state is JournalState.UNCERTAIN:

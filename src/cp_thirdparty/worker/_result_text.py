@@ -1,4 +1,4 @@
-"""Results as text and back, for journals in files."""
+"""Convert results to JSON strings and back, for journals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cp_thirdparty.worker.results import Continued, Result, Succeeded
 
 
 def text_of(result: Result) -> str:
-    """Write a result as JSON."""
+    """Return a result as a JSON string."""
     if isinstance(result, FailureDetails):
         return json.dumps({"failure": unstructure(result)})
     document: dict[str, Any] = {}
@@ -29,10 +29,10 @@ def text_of(result: Result) -> str:
 
 def result_of(text: str) -> Result:
     """
-    Read a result that `text_of` has written.
+    Return the result from a JSON string of `text_of`.
 
     Raises:
-        cp_thirdparty.exceptions.JournalError: It is none.
+        cp_thirdparty.exceptions.JournalError: The string is not such a result.
     """
     try:
         document = json.loads(text)
@@ -40,7 +40,7 @@ def result_of(text: str) -> Result:
             return structure(document["failure"], FailureDetails)
         return _success_of(document["success"])
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError, ThirdPartyError):
-        pass  # raised below, where no cause can hold a part of it
+        pass  # the error is raised below, so that its `__context__` cannot contain a part of the result
     raise JournalError("the journal has a result that cannot be read")
 
 

@@ -1,4 +1,4 @@
-"""The arguments of a worker, as its parts use them."""
+"""The arguments of a worker, checked and converted for its internal classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cp_thirdparty.worker._emit import Emitter
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """The arguments of a `cp_thirdparty.worker.JobWorker`, and what emits its events."""
+    """The arguments of a `cp_thirdparty.worker.JobWorker`, and the emitter of its events."""
 
     action_type_id: ActionTypeId
     concurrency: int

@@ -1,4 +1,4 @@
-"""The jobs in work and their threads; a job that may end the process runs alone."""
+"""The slots of a worker: its present jobs and their threads.  A job that may crash the process runs alone."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Slots:
     Limits how many jobs the worker has at a time, and runs each in a thread.  Thread-safe.
 
     Args:
-        size: The most jobs.
-        work: Takes a job to its end, in a thread of a slot.
+        size: The most jobs at a time.
+        work: Runs and reports a job.  It is called in the thread of a slot.
         emitter: Writes the log.
     """
 
@@ -29,24 +29,24 @@ class Slots:
         self._work = work
         self._emitter = emitter
         self._lock = threading.RLock()
-        self._may_have_room = threading.Condition(self._lock)  # the thread that polls waits
-        self._may_start = threading.Condition(self._lock)  # the threads of jobs wait
-        self._jobs: dict[str, ClaimedJob] = {}
-        self._busy: set[ClaimedJob] = set()  # those whose threads have not ended
-        self._running: set[ClaimedJob] = set()
-        self._waits_alone = 0
-        self._skips_wait: set[ClaimedJob] = set()
+        self._may_have_room = threading.Condition(self._lock)  # the thread that polls waits for it
+        self._may_start = threading.Condition(self._lock)  # the threads of jobs wait for it
+        self._jobs: dict[str, ClaimedJob] = {}  # the jobs that hold a slot, by their ids
+        self._busy: set[ClaimedJob] = set()  # the jobs whose threads still work on them
+        self._running: set[ClaimedJob] = set()  # the jobs whose handlers run
+        self._waits_alone = 0  # how many jobs wait until no other handler runs
+        self._skips_wait: set[ClaimedJob] = set()  # the jobs that do not wait for other handlers any more
         self._queue: SimpleQueue[ClaimedJob | None] = SimpleQueue()
         self._threads = 0
         self._is_closed = False
 
     def count_free(self) -> int:
-        """Return how many more jobs there is room for."""
+        """Return how many slots are free."""
         with self._lock:
             return max(self._size - len(self._jobs), 0)
 
     def has_alone(self) -> bool:
-        """Whether a job runs, or waits to run, alone: another job would have to wait for its end."""
+        """Return whether a job runs alone or waits to run alone.  Until it ends, no other job can start."""
         with self._lock:
             return any(
                 job.must_run_alone and job.stage not in (Stage.DECIDED, Stage.ENDED) for job in self._jobs.values()
@@ -58,18 +58,18 @@ class Slots:
             return sum(job.offer.client_id == client_id for job in self._jobs.values())
 
     def find_hanging(self) -> tuple[str, ...]:
-        """Return the ids of the jobs if each slot has one that is closed and has a handler that still runs."""
+        """Return the ids of all jobs if every slot has a closed job whose handler still runs; otherwise nothing."""
         with self._lock:
             is_stuck = len(self._jobs) >= self._size and all(job.is_closed for job in self._jobs.values())
             return tuple(self._jobs) if is_stuck else ()
 
     def has(self, job_id: str) -> bool:
-        """Whether this job is in work."""
+        """Return whether a job with this id holds a slot."""
         with self._lock:
             return job_id in self._jobs
 
     def jobs(self) -> list[ClaimedJob]:
-        """Return the jobs that hold a slot, those included that are closed and have a handler that hangs."""
+        """Return the jobs that hold a slot, including closed jobs whose handlers hang."""
         with self._lock:
             return list(self._jobs.values())
 
@@ -78,13 +78,13 @@ class Slots:
         return [job for job in self.jobs() if not job.is_closed]
 
     def start(self, job: ClaimedJob) -> bool:
-        """Start the work on a job in a thread; return ``False`` if the system has no thread left, or all is closed."""
+        """Start to work on a job in a thread; return ``False`` if the slots are closed or no thread can be started."""
         with self._lock:
             if self._is_closed:
                 return False
             if self._threads <= len(self._jobs):
                 try:
-                    threading.Thread(target=self._serve, daemon=True).start()
+                    threading.Thread(target=self._run_jobs, daemon=True).start()
                 except RuntimeError:
                     return False
                 self._threads += 1
@@ -95,38 +95,39 @@ class Slots:
 
     def remove(self, job: ClaimedJob) -> None:
         """
-        Free the slot of a job that is closed, unless its thread still runs.
+        Free the slot of a closed job, unless its thread still runs.
 
-        The thread of an abandoned job no longer counts: it ends as soon as it can.
+        The thread of an abandoned job does not keep the slot: it ends after the hanging call has returned.
         """
         with self._lock:
             self._skips_wait.discard(job)
             is_free = job.is_closed and (job.is_abandoned or job not in self._busy)
-            if is_free and self._jobs.get(job.offer.job_id) is job:  # and not a later offer of the same job
+            # A later offer of the same job may have the slot already.
+            if is_free and self._jobs.get(job.offer.job_id) is job:
                 del self._jobs[job.offer.job_id]
                 self._threads -= job.is_abandoned
                 self._may_have_room.notify_all()
             self._may_start.notify_all()
 
     def skip_wait(self, job: ClaimedJob) -> None:
-        """End the wait of a job in `make_room`, although handlers of other jobs run."""
+        """End the wait of a job in `make_room`, even if handlers of other jobs run."""
         with self._lock:
             self._skips_wait.add(job)
             self._may_start.notify_all()
 
     def notify(self) -> None:
-        """Wake whoever waits for a change."""
+        """Wake all threads that wait in `wait` or `make_room`, so that they check their conditions again."""
         with self._lock:
             self._notify()
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> None:
-        """Wait until the condition holds, or that many seconds."""
+        """Wait until the condition holds, but at most the given seconds."""
         with self._lock:
             self._may_have_room.wait_for(condition, seconds)
 
     @contextmanager
     def make_room(self, job: ClaimedJob) -> Generator[bool, None, None]:
-        """Wait until the handler of a job may run; the value is ``False`` if it must not run any more."""
+        """Wait until the handler of a job may run; yield ``False`` if the handler must not be called any more."""
         with self._lock:
             self._waits_alone += job.must_run_alone
             self._may_start.wait_for(lambda: self._may_run(job) or self._is_over(job))
@@ -145,7 +146,7 @@ class Slots:
                 self._may_start.notify_all()
 
     def close(self) -> None:
-        """End the threads that have no job; those whose handlers hang are left behind."""
+        """End the threads that have no job.  Threads whose handlers hang are not waited for."""
         with self._lock:
             self._is_closed = True
             threads, self._threads = self._threads, 0
@@ -161,7 +162,7 @@ class Slots:
         return self._is_closed or job.stage in (Stage.DECIDED, Stage.ENDED)
 
     def _may_run(self, job: ClaimedJob) -> bool:
-        # A handler that hangs and was given up no longer counts: its end cannot cost its job anything.
+        # A handler that was given up does not count: its job has a result, so a crash of the process cannot harm it.
         running = [each for each in self._running if each.is_claimed and each.stage is not Stage.DECIDED]
         if job in self._skips_wait:
             return True
@@ -169,12 +170,12 @@ class Slots:
             return not running
         return not self._waits_alone and not any(each.must_run_alone for each in running)
 
-    def _serve(self) -> None:
+    def _run_jobs(self) -> None:
         while (job := self._queue.get()) is not None:
             threading.current_thread().name = f"cp-thirdparty-{show(job.offer.job_id)}"
             try:
-                copy_context().run(self._work, job)  # what a handler sets is not for the next job
-            except BaseException as failure:  # noqa: BLE001 - a thread that ends would be missing for the next job
+                copy_context().run(self._work, job)  # context variables that a handler sets do not reach the next job
+            except BaseException as failure:  # noqa: BLE001 - the thread must stay available for the next job
                 arguments = (job.offer.job_id, type(failure).__name__)
                 self._emitter.log(logging.CRITICAL, "job=%s %s", *arguments, offer=job.offer, details=job.details)
             finally:

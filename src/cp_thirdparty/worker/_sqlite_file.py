@@ -1,4 +1,4 @@
-"""The SQLite file of a journal: its formats, and changes of several threads that are committed together."""
+"""The SQLite file of a journal: its format, and a writer that commits changes of several threads together."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from cp_thirdparty.worker._private_files import (
 )
 from cp_thirdparty.worker._sqlite_reader import BUSY, decode, open_unlocked
 
-# Of a damaged file, SQLite's message may have bytes that Python cannot decode.
+# The errors of SQLite.  For a damaged file, its message may contain bytes that Python cannot decode.
 SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 
-# Raise it when a table changes, and convert older files in `_create_tables`.  Format 1 is the table `jobs` alone.
+# Increase this number when a table changes, and convert older files in `_open`.  Format 1 has only the table `jobs`.
 _FORMAT: Final = 2
 
-# Version 0.1 refuses any other number.  It stays, so that an old worker can use its own table while it is replaced.
+# Version 0.1 refuses any other number.  It stays the same, so that workers of version 0.1 can use their own table until
+# they are replaced.
 _USER_VERSION: Final = 1
 
 _SCHEMA: Final = (
@@ -50,7 +51,7 @@ _SCHEMA: Final = (
     """,
     "CREATE INDEX IF NOT EXISTS unfinished ON jobs (owner) WHERE state <> 'DONE'",
     "CREATE INDEX IF NOT EXISTS jobs_finished ON jobs (changed_at) WHERE state = 'DONE'",
-    # Rows are in the order of their claims, so that old ones are side by side and quickly deleted.
+    # Rows are stored in the order of their claims, so that old rows are next to each other and can be deleted quickly.
     """
     CREATE TABLE IF NOT EXISTS entries (
         id         INTEGER PRIMARY KEY,
@@ -78,24 +79,26 @@ _SCHEMA: Final = (
     f"PRAGMA user_version = {_USER_VERSION}",
 )
 
-# The tables with jobs, and columns that both have: other programs have tables of these names, too.
+# The tables with jobs, and the columns of both tables.  The columns are checked, because other programs may have tables
+# with these names.
 _TABLES: Final = frozenset({"jobs", "entries"})
 _COLUMNS: Final = frozenset({"job_id", "client_id", "state", "result", "outcome", "crashes", "owner", "changed_at"})
 
-# Tables and indexes of which SQLite computes nothing when it reads or writes them.  Checks, generated columns and
-# expressions have inner parentheses or operators; views, triggers and virtual tables are of another kind.
+# Tables and indexes for which SQLite computes no expression when it reads or writes them, so that a foreign file cannot
+# run SQL.  Checks, generated columns and expressions contain inner parentheses or operators.  Views, triggers and
+# virtual tables begin with other words.
 _PLAIN: Final = re.compile(
     r"CREATE TABLE [^()]*\([^()]*\)[\w\s,]*"
     r"|CREATE (UNIQUE )?INDEX [^()]*\(\w+(, ?\w+)*\)( WHERE \w+ (=|<>) '\w*')?"
 )
 
-# KiB of pages that SQLite keeps in memory, of its default of 2,000.  The rows of the jobs in work need a few pages.
+# KiB of pages that SQLite keeps in memory; its default is 2,000.  The rows of the running jobs need only a few pages.
 _CACHE_KIB: Final = 256
 
-# Bytes to which SQLite shortens the write-ahead log when it starts it again.
+# Bytes to which SQLite truncates the write-ahead log when it writes the log from its beginning again.
 _LOG_BYTES: Final = 4 * 1024 * 1024
 
-# Waits until the disk has the data of a file; macOS and Windows have no `fdatasync`.
+# Waits until the data of a file is on the disk.  macOS and Windows have no `fdatasync`.
 _sync_data: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
 
 _T = TypeVar("_T")
@@ -110,8 +113,8 @@ class _Change:
     statements: tuple[Statement, ...]
     is_done: bool = False
     rows: int = 0
-    failure: str | None = "interrupted"  # by Ctrl-C in the thread that commits it, until its commit shows otherwise
-    commit: int = 0  # the number of its commit
+    failure: str | None = "interrupted"  # the default remains only if Ctrl-C interrupts the thread that commits
+    commit: int = 0  # the number of the commit that contains this change
 
 
 class SqliteFile:
@@ -134,13 +137,13 @@ class SqliteFile:
         self._waiting: list[_Change] = []
         self._waiting_lock = threading.Lock()
         self._lock = threading.Lock()
-        self._commits = 0  # how many there were
+        self._commits = 0  # how many commits there were
         self._sync_lock = threading.Lock()
         self._synced = 0  # how many of the commits are on the disk
         self._sync_failure: str | None = None
         self._connection, self._log = _open(path)
-        # What SQLite writes now is in the log, and connections find it by the index of the log.  Without one of them,
-        # other connections would not see the changes.
+        # SQLite writes changes to the log, and other connections find them with the index of the log.  If one of these
+        # files is deleted or replaced, other connections do not see the changes.
         suffixes = ("",) if self._log is None else ("", "-wal", "-shm")
         self._identities = {file: identify(file) for file in (side_file(path, suffix) for suffix in suffixes)}
 
@@ -150,8 +153,8 @@ class SqliteFile:
 
         Args:
             statements: The statements and their parameters.
-            is_synced: Whether the change must survive a power loss from now on.  Each change survives the end of its
-                process, and is on the disk as soon as a later one is.
+            is_synced: Whether to wait until the change is on the disk, so that it survives a power loss.  Without this,
+                the change survives the end of the process, and is on the disk when a later change is.
 
         Raises:
             JournalError: The file cannot be written.
@@ -182,7 +185,7 @@ class SqliteFile:
 
         Args:
             work: The function.
-            is_synced: Whether the changes must survive a power loss.
+            is_synced: Whether to wait until the changes are on the disk.
 
         Raises:
             JournalError: The file cannot be read or written.
@@ -207,7 +210,7 @@ class SqliteFile:
 
     def refuse_if_lost(self) -> None:
         """
-        Raise if what is written may be lost at the next start.
+        Raise if changes that are written now may be lost at the next start.
 
         Raises:
             JournalError: The file or its log was moved, deleted or replaced, or the disk has failed.
@@ -219,11 +222,11 @@ class SqliteFile:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the file is closed, or is another process's."""
+        """Whether the file is closed, or was opened by the parent process of this fork."""
         return self._is_closed or self._process_id != os.getpid()
 
     def close(self) -> None:
-        """Close the file.  A forked child must not: its parent still uses the locks and the write-ahead log."""
+        """Close the file.  A forked child must not call it: the parent still uses the locks and the write-ahead log."""
         with self._lock, self._sync_lock:
             self._is_closed = True
             if self._log is not None:
@@ -232,21 +235,22 @@ class SqliteFile:
 
     def _sync(self, commit: int) -> None:
         """
-        Wait until the disk has a commit and all before it.  Threads that wait at the same time share one wait.
+        Wait until a commit and all earlier commits are on the disk.  Threads that wait at the same time share one wait.
 
-        SQLite's own wait, ``synchronous = FULL``, is a part of the commit, so no other thread could write meanwhile.
+        SQLite's own setting ``synchronous = FULL`` is not used: it waits during the commit, so no other thread could
+        write meanwhile.
 
-        After a failure the system may have dropped what it could not write, and a second attempt would succeed.  So
-        nothing is on the disk for sure until the file is opened again.
+        After a failure, the system may have discarded the data that it could not write, and would report a second
+        attempt as successful.  So all later calls fail until the file is opened again.
 
         Raises:
-            JournalError: The disk does not have it.
+            JournalError: The commit is not on the disk.
         """
         if self._log is None:
             return
         with self._sync_lock:
             if self._synced < commit and self._sync_failure is None:
-                commits = self._commits  # those of other threads
+                commits = self._commits  # includes commits of other threads
                 try:
                     _sync_data(self._log.fileno())
                 except (OSError, ValueError) as error:
@@ -261,13 +265,13 @@ class SqliteFile:
             raise JournalError(f"the journal cannot be written to the disk: {self._sync_failure}; restart the worker")
 
     def _refuse_other_process(self) -> None:
-        # Before any lock: another thread of the parent may have held it at the moment of the fork.
+        # Callers check this before they take a lock: at the fork, a thread of the parent may have held the lock.
         if self._process_id != os.getpid():
             raise JournalError("the journal was opened by another process; open it after the fork")
 
 
 class _Log(FileIO):
-    """The write-ahead log.  Python must not warn if nobody closes it: it closes a connection in silence."""
+    """The write-ahead log.  It closes itself without Python's `ResourceWarning`, as a SQLite connection does."""
 
     def __del__(self) -> None:
         self.close()
@@ -281,7 +285,7 @@ _CONNECTIONS: weakref.WeakSet[_Connection] = weakref.WeakSet()
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a SQLite file that exists, for any thread; a child of a fork never closes the connection."""
+    """Open an existing SQLite file for use in any thread.  A forked child never closes the connection."""
     connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False, factory=_Connection)
     connection.text_factory = decode
     _CONNECTIONS.add(connection)
@@ -290,9 +294,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def _keep_open() -> None:
     """
-    In the child of a fork: let no connection of the parent be closed when Python ends.
+    Keep the connections of the parent open in a forked child, even when Python ends.
 
-    SQLite would believe that the child has the parent's locks, and may delete a write-ahead log that others use.
+    If the child closed a connection, SQLite would assume that the child holds the parent's locks, and could delete a
+    write-ahead log that other processes use.
     """
     for connection in tuple(_CONNECTIONS):
         import ctypes  # noqa: PLC0415 - only forked children of a process with a journal need it
@@ -305,20 +310,26 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
 
 
 def describe(error: BaseException) -> str:
-    """Describe a failure without a value: SQLite's messages name tables and columns, the system's a file."""
+    """
+    Return a message about a failure that contains no stored value.
+
+    The messages of SQLite name only tables and columns, and the messages of the system name only files.  The message
+    of any other error is left out.
+    """
     return f"{type(error).__name__}: {error}" if isinstance(error, (sqlite3.Error, OSError)) else type(error).__name__
 
 
 def check_format(connection: sqlite3.Connection) -> frozenset[str]:
     """
-    Return the names of the tables of a journal; none if the file is empty.
+    Return the names of the tables of a journal; an empty set if the file is empty.
 
     Raises:
         JournalError: The file is not a journal, or its format is newer than this version.
     """
     schema = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     tables = frozenset(name for kind, name, _ in schema if kind == "table")
-    # SQLite runs the statement of each row, whatever its other columns have.  Indexes of keys have none.
+    # SQLite executes the statement in the column `sql`, whatever the other columns contain.  Only the automatic indexes
+    # of keys have no statement.
     is_plain = all(sql is None or (isinstance(sql, str) and _PLAIN.fullmatch(sql)) for *_, sql in schema)
     ours = tables & _TABLES or _TABLES
     if schema and not (is_plain and all(_has_our_columns(connection, name) for name in ours)):
@@ -338,26 +349,31 @@ def _has_our_columns(connection: sqlite3.Connection, table: str) -> bool:
 
 
 def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
-    """Return a connection and the write-ahead log; ``None`` if there is none, and each commit waits for the disk."""
+    """
+    Return a connection and the write-ahead log.
+
+    The log is ``None`` if the system cannot have one.  Each commit then waits for the disk.
+    """
     create_private_file(path)
-    # Opened for writing, SQLite would at once finish or undo what a crashed program has written.  What cannot be read
-    # without that, or changes meanwhile, is checked below.
+    # Check the format read-only first, because the file may belong to another program.  A connection for writing would
+    # at once finish or undo a change of a crashed program.  A file that cannot be read in this way is checked below.
     with suppress(*SQLITE_ERRORS, OSError, ArtifactError), open_unlocked(path) as reader:
         check_format(reader)
     connection = connect(path)
     try:
         check_format(connection)
-        make_private(path)  # no file that is not a journal is changed
+        make_private(path)  # only after the check, so that a file that is not a journal stays unchanged
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         connection.execute("BEGIN IMMEDIATE")
-        check_format(connection)  # once more: another process may have created the tables
-        refuse_other_users(path)  # once more: SQLite has opened the log now
+        check_format(connection)  # again, because another process may have created the tables meanwhile
+        refuse_other_users(path)  # again, because SQLite has opened the log meanwhile
         for statement in _SCHEMA:
             connection.execute(statement)
         connection.execute("COMMIT")
-        # SQLite keeps no lock on the log, which closing another descriptor of the file would end.
+        # Closing a descriptor ends all locks of this process on a file.  SQLite has no locks on the log, so it can be
+        # opened and closed here.
         log = _Log(side_file(path, "-wal"), "r+") if mode == "wal" else None
         connection.execute(f"PRAGMA synchronous = {'FULL' if log is None else 'NORMAL'}")
     except BaseException:
@@ -368,10 +384,10 @@ def _open(path: Path) -> tuple[sqlite3.Connection, _Log | None]:
 
 def _commit(connection: sqlite3.Connection, together: list[_Change]) -> None:
     """
-    Commit changes in one transaction; if one of them is wrong, commit each alone.
+    Commit changes in one transaction.  If one of them is wrong, commit each change in its own transaction.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, after each change was committed or has failed.
+        KeyboardInterrupt: Ctrl-C was pressed.  It is raised after each change was committed or has failed.
     """
     errors = [_try_commit(connection, together)]
     is_wrong = errors[0] is not None and not isinstance(errors[0], sqlite3.OperationalError)
@@ -386,7 +402,7 @@ def _commit(connection: sqlite3.Connection, together: list[_Change]) -> None:
 
 
 def _try_commit(connection: sqlite3.Connection, together: list[_Change]) -> BaseException | None:
-    # A statement alone is a transaction of its own.  Each `execute` lets other threads run, and waits for them.
+    # A single statement needs no BEGIN and COMMIT.  They cost time, because other threads may run in each `execute`.
     is_single = len(together) == 1 and len(together[0].statements) == 1
     try:
         if not is_single:
@@ -396,13 +412,13 @@ def _try_commit(connection: sqlite3.Connection, together: list[_Change]) -> Base
                 change.rows = connection.execute(statement, parameters).rowcount
         if not is_single:
             connection.execute("COMMIT")
-    except BaseException as error:  # noqa: BLE001 - also what cannot be a parameter; the threads that wait must know
+    except BaseException as error:  # noqa: BLE001 - also invalid parameters; the waiting threads must get each error
         _roll_back(connection)
         return error.with_traceback(None)
     return None
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    with suppress(sqlite3.Error):  # the connection is closed, or SQLite has rolled back by itself
+    with suppress(sqlite3.Error):  # raised if the connection is closed, or if SQLite has already rolled back
         if connection.in_transaction:
             connection.execute("ROLLBACK")

@@ -1,4 +1,4 @@
-"""Reading the SQLite file of a journal without a change of it, also while workers use it."""
+"""Read the SQLite file of a journal without changing it, even while workers use it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ from cp_thirdparty.worker._private_files import refuse_special_files, side_file
 # Seconds to wait for another process that writes to the same file.
 BUSY: Final = 30.0
 
-# A worker that opens the file while it is copied creates an index of its log, with which the next attempt succeeds.
+# How many times a copy is tried.  If a worker opens the file during a copy, it creates an index of the log, and the
+# next attempt reads the file itself.
 _ATTEMPTS: Final = 5
 
-# Seconds after which a system gives files another time; Linux and Windows need at most 0.016.
+# Seconds after which a changed file has a new modification time.  The clocks for file times of Linux and Windows
+# advance at least every 0.016 seconds.
 _TICK: Final = 0.02
 
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
-# What changes when a file is written or replaced.
+# The properties of a file that change when the file is written or replaced; ``None`` if there is no file.
 _State = tuple[int, int, int, int] | None
 
 
 @contextmanager
 def open_unlocked(path: Path) -> Generator[sqlite3.Connection, None, None]:
     """
-    Open the file of a journal for a short look; nothing is created beside it.
+    Open the file of a journal to check its format, without a lock; no file is created beside it.
 
-    What is read may have a part of a change, for example one that a killed process has not finished.
+    The data may contain an unfinished change, for example of a process that was killed.
 
     Raises:
         JournalError: The file, or one beside it, is not a regular file.
@@ -46,11 +48,11 @@ def open_unlocked(path: Path) -> Generator[sqlite3.Connection, None, None]:
     """
     refuse_special_files(path)
     with ExitStack() as stack:
-        # With a write-ahead log beside the file a process has it open, or died.  Without one SQLite would create the
-        # log and leave it, unless the file is declared as immutable.
+        # A write-ahead log exists while a process has the file open, or after the process was killed.  If there is no
+        # log, SQLite would create one and not remove it, unless the file is declared as immutable.
         is_immutable = _state(path, "-wal") is None
         if not is_immutable and not _has_index(path):
-            # SQLite would create the index of the log, so it reads a copy elsewhere.
+            # SQLite would create the index of the log beside the file, so a copy in another directory is read.
             private = stack.enter_context(PrivateDirectory(Path(tempfile.gettempdir())))
             path = _copy_with_log(path, private.path)
         yield stack.enter_context(_connect(path, is_immutable=is_immutable))
@@ -59,13 +61,14 @@ def open_unlocked(path: Path) -> Generator[sqlite3.Connection, None, None]:
 @contextmanager
 def open_snapshot(path: Path) -> Generator[sqlite3.Connection, None, None]:
     """
-    Open the file of a journal as it is between two changes; nothing is created beside it.
+    Open a consistent state of the file of a journal, without unfinished changes; no file is created beside it.
 
-    A file without an index of its log is copied to the directory for temporary files: nothing could keep a worker from
-    changing it while it is read, or, where a log is not possible, the worker would have to wait for the reader.
+    If the file has no index of its log, it is copied to the directory for temporary files.  Without the index, SQLite
+    does not isolate a reader from a worker that changes the file.  If the system cannot have a log at all, a worker
+    would have to wait for the reader.
 
     Raises:
-        JournalError: The file, or one beside it, is not a regular file, or a change of it is not finished.
+        JournalError: The file or one of its side files is not a regular file, or a change of the file is not finished.
         OSError: The file cannot be copied.
         sqlite3.Error: The file cannot be opened.
     """
@@ -75,12 +78,12 @@ def open_snapshot(path: Path) -> Generator[sqlite3.Connection, None, None]:
             private = stack.enter_context(PrivateDirectory(Path(tempfile.gettempdir())))
             path = _take_snapshot(path, private.path)
         connection = stack.enter_context(_connect(path))
-        connection.execute("BEGIN")  # each statement reads the same
+        connection.execute("BEGIN")  # all statements read the same state of the file
         yield connection
 
 
 def decode(data: bytes) -> str | bytes:
-    """Return what is not UTF-8 as it is, so that one damaged value does not keep others from being read."""
+    """Decode UTF-8; return other bytes unchanged, so that one damaged value does not prevent reading other values."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -88,7 +91,7 @@ def decode(data: bytes) -> str | bytes:
 
 
 def read_only_uri(path: Path) -> str:
-    """Return the URI with which SQLite opens a file and neither changes nor creates it."""
+    """Return the URI with which SQLite opens a file read-only and does not create it."""
     return f"{path.as_uri()}?mode=ro"
 
 
@@ -101,11 +104,11 @@ def _connect(path: Path, *, is_immutable: bool = False) -> Generator[sqlite3.Con
 
 
 def _take_snapshot(path: Path, directory: Path) -> Path:
-    """Copy the file of a journal, or return the file itself if a worker has it open now and SQLite isolates readers."""
+    """Copy the file of a journal; return the file itself if a worker has opened it and SQLite isolates readers."""
     for _ in range(_ATTEMPTS):
         if _has_index(path):
             return path
-        if not _uses_log(path):  # SQLite locks it meanwhile
+        if not _uses_log(path):  # SQLite locks the file during the copy
             return _copy_file(path, directory, is_immutable=False)
         attempt = directory / "attempt"
         attempt.mkdir()
@@ -117,13 +120,13 @@ def _take_snapshot(path: Path, directory: Path) -> Path:
 
 
 def _try_copy(path: Path, directory: Path) -> Path | None:
-    """Copy a file that nothing locks, and return ``None`` if a worker has opened and changed it meanwhile."""
+    """Copy a file without a lock; return ``None`` if a worker has opened or changed it during the copy."""
     before = _states(path)
-    time.sleep(_TICK)  # then each later change has another time
+    time.sleep(_TICK)  # after this, a change of the file changes its modification time
     try:
         has_log = _state(path, "-wal") is not None
         copy = _copy_with_log(path, directory) if has_log else _copy_file(path, directory, is_immutable=True)
-    except (OSError, sqlite3.Error):  # such as a log that the worker has removed
+    except (OSError, sqlite3.Error):  # for example, because the worker has removed the log
         if _states(path) == before:
             raise
         return None
@@ -134,15 +137,16 @@ def _uses_log(path: Path) -> bool:
     """
     Return whether the header of a file states that its changes are in a write-ahead log.
 
-    Python must not open the file: closing it would end the locks that connections of this process have.  SQLite opens
-    no log without locks, and creates none then.  Without locks it would delete the rollback journal of an empty file.
+    Python must not read the header itself: closing the file would end the locks of other connections of this process.
+    So SQLite opens the file with ``nolock=1``.  In this mode it can neither open nor create a log, so it fails if the
+    file uses one.  An empty file is not opened in this mode, because SQLite would delete its rollback journal.
     """
     if path.stat().st_size == 0:
         return False
     with closing(sqlite3.connect(f"{read_only_uri(path)}&nolock=1", uri=True)) as connection:
         try:
             connection.execute("SELECT 1 FROM sqlite_master")
-        except sqlite3.DatabaseError as error:  # of another one, the caller is informed by the next statement
+        except sqlite3.DatabaseError as error:  # any other error will be raised by the next statement of the caller
             return str(error) == "unable to open database file"
     return False
 
@@ -158,7 +162,7 @@ def _copy_file(path: Path, directory: Path, *, is_immutable: bool) -> Path:
 
 
 def _lock(connection: sqlite3.Connection) -> None:
-    """Begin to read, so that nobody writes, after the transaction of another process has ended."""
+    """Start to read after the transaction of another process has ended; the read lock then prevents writes."""
     connection.execute("BEGIN")
     try:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
@@ -167,7 +171,7 @@ def _lock(connection: sqlite3.Connection) -> None:
             raise
     else:
         return
-    # SQLite would have to undo it.
+    # SQLite would have to undo an unfinished change first, which a read-only connection cannot do.
     raise JournalError(
         "the journal cannot be read: a change of it is not finished; if no worker uses it, one was killed, and the "
         "next worker that opens it undoes the change"
@@ -183,7 +187,7 @@ def _copy_with_log(path: Path, directory: Path) -> Path:
 
 
 def _check_space(directory: Path, size: int) -> None:
-    """Raise if the copy does not fit, with the name of the directory for temporary files."""
+    """Raise `OSError` with the name of the directory for temporary files if the copy does not fit on its disk."""
     try:
         check_space(directory, size)
     except OSError as error:
@@ -191,7 +195,7 @@ def _check_space(directory: Path, size: int) -> None:
 
 
 def _has_index(path: Path) -> bool:
-    """Return whether a file has a log and the index of it, with which readers and writers do not disturb each other."""
+    """Return whether a file has a write-ahead log and its index, so that SQLite isolates readers from writers."""
     return _state(path, "-wal") is not None and _state(path, "-shm") is not None
 
 
@@ -201,7 +205,7 @@ def _states(path: Path) -> list[_State]:
 
 def _state(path: Path, suffix: str) -> _State:
     try:
-        status = os.stat(side_file(path, suffix) if suffix else path)  # noqa: PTH116 - as `Path.stat`
+        status = os.stat(side_file(path, suffix) if suffix else path)  # noqa: PTH116 - the same as `Path.stat`
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,4 +1,4 @@
-"""Rows of a journal in SQLite: what they mean, and what is set aside because it cannot be read."""
+"""Read the rows of a SQLite journal as journal entries, and find the rows that must be set aside as unreadable."""
 
 from __future__ import annotations
 
@@ -26,17 +26,22 @@ from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, S
 # The key of a scope in rows that version 0.1 wrote.
 NO_SCOPE: Final = ""
 
-# Bytes of one value.  A result that the service accepts has less than 1 MiB as JSON.
+# The most bytes of one value.  A result that CodePipeline accepts has less than 1 MiB as JSON.
 _LONGEST_VALUE: Final = 2 << 20
 
-# Older versions of SQLite read a string to find its length.
+# SQL for the length of a value in bytes.  Before version 3.43, SQLite must read the complete value for it.
 _LENGTH: Final = "octet_length({0})" if sqlite3.sqlite_version_info >= (3, 43) else "length(CAST({0} AS BLOB))"
 
 _NAME_LENGTH: Final = 200
 
 
 def bounded(column: str) -> str:
-    """Return SQL for a value; of one that no journal has, it gives the first bytes, which no rule accepts."""
+    """
+    Return SQL that reads a value of limited length.
+
+    Of a value that is longer than any value of a journal, it reads the first bytes only.  They have the type BLOB, so
+    the row is set aside.
+    """
     length = _LENGTH.format(column)
     return (
         f"CASE WHEN typeof({column}) IN ('text', 'blob') AND {length} > {_LONGEST_VALUE} "
@@ -51,19 +56,21 @@ _COLUMNS: Final = ", ".join(
         *("is_suspect", "owner", "claimed_at", "changed_at", "nonce"),
     )
 )
-# Version 0.1 counted a crash for each job of a dead worker, so its count only shows which jobs may be the cause.
+# Version 0.1 counted a crash for each job of a worker that had crashed.  So its count does not show which job was the
+# cause, and each job with a crash becomes a suspect.
 OLD_CRASHES: Final = "0, crashes <> 0"
 _OLD_COLUMNS: Final = (
     f"0, '', {bounded('job_id')}, {bounded('client_id')}, {bounded('state')}, {bounded('result')}, 1, "
     f"{bounded('outcome')}, {OLD_CRASHES}, {bounded('owner')}, NULL, {bounded('changed_at')}, NULL"
 )
 
-# The mark of a suspect whose handler runs now, and no other one.
+# The value of `is_suspect` for a job whose handler is the only one that runs now.
 ALONE: Final = 2
 
-# The year 9999 ends here; later times cannot be shown as dates.
+# The end of the year 9999, in seconds since 1970.  Python cannot represent later dates.
 _LAST_TIME: Final = 253_402_300_800.0
 
+# A row with so many crashes is damaged.
 _MANY_CRASHES: Final = 1_000_000
 
 
@@ -88,18 +95,18 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The job's id, or what can be shown of it."""
+        """The job's id as a printable string, even if the row is damaged."""
         text = self.job_id.decode(errors="replace") if isinstance(self.job_id, bytes) else str(self.job_id)
         return show(text, _NAME_LENGTH)
 
     @property
     def may_be_running(self) -> bool:
-        """Whether the handler may have run: it did, or the state cannot be read."""
+        """Whether the handler may run: the state is ``RUNNING`` or cannot be read."""
         return self.state not in _NOT_RUNNING
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the job is finished."""
         return bool(self.state == JournalState.DONE)
 
 
@@ -109,12 +116,12 @@ Scopes = Mapping[str, JobScope]
 
 
 def scope_key(text: str) -> str:
-    """Return what stands for a scope in each row; it is short, because a journal may have a million rows."""
+    """Return the short key that represents a scope in each row, because a journal may have a million rows."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def text_of_scope(scope: JobScope) -> str:
-    """Write a scope as JSON."""
+    """Return a scope as a JSON string."""
     document = {
         "actionTypeId": unstructure(scope.action_type_id),
         "endpointUrl": scope.endpoint_url,
@@ -124,7 +131,11 @@ def text_of_scope(scope: JobScope) -> str:
 
 
 def load_scopes(connection: sqlite3.Connection) -> Scopes:
-    """Return the scopes of a journal by their keys.  A scope that cannot be read is left out, and so are its rows."""
+    """
+    Return the scopes of a journal by their keys.
+
+    A scope that cannot be read is left out; `read_row` then sets the rows of this scope aside.
+    """
     scopes: dict[str, JobScope] = {}
     select = f"SELECT {bounded('key')}, {bounded('scope')} FROM scopes"  # noqa: S608 - ours
     for key, text in connection.execute(select):
@@ -135,7 +146,7 @@ def load_scopes(connection: sqlite3.Connection) -> Scopes:
 
 
 def read_row(row: Row, scopes: Scopes, *, is_owner_alive: bool | None) -> JournalEntry | SetAside:
-    """Return the entry of a row, or what is wrong with it."""
+    """Return the journal entry of a row, or a `SetAside` with the problem if the row cannot be read."""
     problem = _find_problem(row, scopes)
     if problem is not None:
         return SetAside(job_id=row.name, problem=problem)
@@ -159,26 +170,26 @@ def read_row(row: Row, scopes: Scopes, *, is_owner_alive: bool | None) -> Journa
 
 
 def select_rows(connection: sqlite3.Connection, where: str, parameters: tuple[Any, ...] = ()) -> Iterator[Row]:
-    """Yield the rows of this version's table."""
+    """Yield the rows of this version's table that match a SQL condition."""
     for values in connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE {where}", parameters):  # noqa: S608 - ours
         yield Row(*values)
 
 
 def read_journal(path: Path, *, unfinished_only: bool = False) -> Iterator[JournalEntry | SetAside]:
     """
-    Yield the jobs of a journal, and the unfinished ones that cannot be read, without a change of the file.
+    Yield the jobs of a journal without changing the file.  Yield unfinished jobs that cannot be read as `SetAside`.
 
     Raises:
         JournalError: The file cannot be read, is not a journal, or has a change that is not finished.
     """
     failure: str | None = None
     try:
-        # A connection of its own: a million jobs are read while workers write.
+        # A separate connection is used, so that workers can write while a million jobs are read.
         with open_snapshot(path) as connection:
             yield from _read_all(connection, path, "state <> 'DONE'" if unfinished_only else "TRUE")
     except (*SQLITE_ERRORS, OSError) as error:
         failure = describe(error)
-    except ArtifactError as error:  # another user has exchanged the directory of the copy
+    except ArtifactError as error:  # another user has replaced the directory of the copy
         failure = str(error)
     if failure is not None:
         raise JournalError(f"the journal cannot be read: {failure}")

@@ -1,12 +1,13 @@
 """
-Whether a handler in a process pool has begun.
+Decide whether a handler in a process pool may begin.
 
 A pool does not report when a task begins: its future counts as running while it still waits for a process.  So each
-task has a file, its permit.  Who removes the file decides: the process, which then calls the handler, or the worker,
-after which the handler is never called.
+task has a file, its permit.  If the process of the pool removes the permit first, it calls the handler.  If the worker
+removes the permit first, the handler is never called.
 
-On a Dask cluster a handler begins once.  Dask runs a task again if the process dies that runs it, or that has its
-result.  Dask never runs a task at two places at a time, so a note in its scheduler is enough.
+On a Dask cluster, a handler must begin only once.  Dask runs a task again if a process has ended that ran the task or
+stored its result.  Dask never runs a task in two processes at the same time, so it is enough to note the begin of the
+handler in the scheduler of Dask.
 """
 
 from __future__ import annotations
@@ -19,18 +20,22 @@ from typing import Final
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.exceptions import ArtifactError
 
-# Why a handler was not called whose worker has removed the permit.
+# The reason if a handler was not called because the worker had removed the permit.
 WITHDRAWN: Final = "the handler was not called in time"
 
 
 class Permits:
-    """The permits of a worker, in a temporary directory: a sweep removes those of a killed worker."""
+    """
+    The permits of a worker.
+
+    They are files in a temporary directory, so a later sweep removes them if the worker was killed.
+    """
 
     def __init__(self) -> None:
         self._directory: PrivateDirectory | None = None
 
     def create(self) -> str | None:
-        """Create a permit; return ``None`` if there is no place for a file."""
+        """Create a permit and return its path; return ``None`` if the file cannot be created."""
         name = secrets.token_hex(8)
         try:
             if self._directory is None:
@@ -48,7 +53,7 @@ class Permits:
 
 
 def take_permit(path: str) -> bool:
-    """Remove a permit; return ``False`` if the other side has removed it, or may have."""
+    """Remove a permit; return ``False`` if this fails, because then the other side may have removed it."""
     try:
         Path(path).unlink()
     except OSError:
@@ -57,7 +62,7 @@ def take_permit(path: str) -> bool:
 
 
 class BegunBeforeError(Exception):
-    """A handler has begun before, in a process of the cluster that has died."""
+    """The handler has already begun in another process of the cluster, which has ended."""
 
 
 def begin_once(note: str) -> bool:
@@ -65,7 +70,7 @@ def begin_once(note: str) -> bool:
     Note in Dask's scheduler that a handler begins.
 
     Raises:
-        BegunBeforeError: It has begun before.
+        BegunBeforeError: The handler has already begun in another process.
     """
     from distributed import Event  # noqa: PLC0415 - only where Dask runs the handler
 
@@ -77,7 +82,7 @@ def begin_once(note: str) -> bool:
 
 
 def remove_note(note: str) -> None:
-    """Remove what `begin_once` has noted."""
+    """Remove the note of `begin_once` from Dask's scheduler."""
     from distributed import Event  # noqa: PLC0415
 
     Event(note).clear()

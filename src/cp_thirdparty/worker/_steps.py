@@ -1,4 +1,8 @@
-"""The calls to CodePipeline for one job: read, claim, report.  The failure policy decides about their retries."""
+"""
+The calls to CodePipeline for one job: read its details, claim it, report its result.
+
+The failure policy decides whether a failed call is retried.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +41,11 @@ from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
 _T = TypeVar("_T")
 
-# Tests replace these two.
+# Seconds before the first retry, and the most seconds before a retry.  Tests replace these two.
 _FIRST_PAUSE: Final = FIRST_RETRY_PAUSE
 _LONGEST_PAUSE: Final = LONGEST_RETRY_PAUSE
 
-# Seconds to try to claim a job.  CodePipeline offers it to other workers after about 30.
+# Seconds for all attempts to claim a job.  CodePipeline offers the job to other workers after about 30 seconds.
 _CLAIM_SECONDS: Final = 25.0
 
 TOOK_TOO_LONG: Final = "the look-up of its client token took too long"
@@ -50,25 +54,29 @@ _RETRIES: Final = (Next.RETRY, Next.RENEW_TOKEN, Next.RECONNECT)
 
 
 Wait = Callable[[float], bool]
-"""Waits that many seconds; returns ``False`` if there is no time left to try again."""
+"""Waits for the given number of seconds; returns ``False`` if there is no time left for another attempt."""
 
 HoldJob = Callable[[ClaimedJob], float]
-"""Returns for how many seconds no other worker can take a job over, and 0 if one has it; may raise `JournalError`."""
+"""
+Returns for how many seconds no other worker can take the job over, or 0 if another worker has it.
+
+It may raise `JournalError`.
+"""
 
 
 def hold_without_lease(_job: ClaimedJob) -> float:
-    """Return that no other worker can take a job over, because no journal shares it."""
+    """Return infinity: without a shared journal, no other worker can take the job over."""
     return math.inf
 
 
 @attrs.frozen
 class StepFailure:
     """
-    How a step has failed.
+    The failure of a step, after its last attempt.
 
     Attributes:
-        error: The last error.
-        row: Its row of the failure policy.
+        error: The error of the last attempt.
+        row: The row of the failure policy for this error.
         may_be_accepted: Whether CodePipeline may have accepted one of the attempts.
     """
 
@@ -78,7 +86,7 @@ class StepFailure:
 
     @property
     def name(self) -> str:
-        """Name of the error, for people."""
+        """Name of the error for messages and outcomes."""
         return error_name(self.error)
 
 
@@ -88,11 +96,11 @@ class Steps:
     The steps of a job.  Thread-safe.
 
     Attributes:
-        clients: Make the calls.
-        tokens: Client ids to client tokens; ``None`` for jobs that have none.
-        notify: Gets each event.
-        hold: Confirms that this worker still has the job: as the last thing before a result is sent, and before a job
-            of the journal is acknowledged or its handler runs.
+        clients: The clients that make the calls.
+        tokens: Finds the client token for a client id; ``None`` for custom jobs, which have no client tokens.
+        notify: Called with each event of a job.
+        hold: Confirms that this worker still has the job.  It is called directly before a result is sent.  For a job
+            from the journal it is also called before the job is acknowledged and before its handler runs.
         clock: Returns the time in seconds.
     """
 
@@ -103,8 +111,8 @@ class Steps:
     clock: Callable[[], float] = time.monotonic
 
     def read(self, job: ClaimedJob, wait: Wait) -> Outcome | None:
-        """Read the details of a job; return its outcome if it ends here."""
-        if job.details is not None and job.stage is Stage.OFFERED:  # the poll has returned them
+        """Read the details of a job; return its outcome if the job cannot be continued, or ``None``."""
+        if job.details is not None and job.stage is Stage.OFFERED:  # the poll has returned the details
             job.accept_details(job.details)
             return None
 
@@ -125,7 +133,7 @@ class Steps:
         return Rejected(job=job.offer, reason=reason, error=failure.name if no_token is None else no_token.error)
 
     def claim(self, job: ClaimedJob, wait: Wait, may_claim: Callable[[], bool]) -> Outcome | None:
-        """Acknowledge a job; return its outcome if it is not this worker's."""
+        """Acknowledge a job; return ``None`` if this worker has claimed it, or the outcome of the job if not."""
         try:
             is_free = job.start_claim() and self.is_ours(job)
         except JournalError as failure:
@@ -134,7 +142,7 @@ class Steps:
             return Released(job=job.offer, error=name) if job.is_inherited else rejected
         if not is_free:
             return LostRace(job=job.offer)
-        if not job.is_inherited and not may_claim():  # the worker was stopped while it waited for the journal
+        if not job.is_inherited and not may_claim():  # the worker was stopped while this thread waited for the journal
             return HandedBack(job=job.offer)
         claim_deadline = self.clock() + _CLAIM_SECONDS
 
@@ -156,15 +164,21 @@ class Steps:
 
     def is_ours(self, job: ClaimedJob) -> bool:
         """
-        Return whether no other worker has taken over a job that it could run too, while the job waited here.
+        Return whether the job still belongs to this worker, because no other worker has taken it over.
+
+        Only a job of the journal and a job of a Lambda event can be taken over while it waits in this worker.
 
         Raises:
-            JournalError: It cannot be found out.
+            JournalError: The journal cannot be read or written.
         """
         return not (job.is_inherited or job.is_from_event) or self.hold(job) > 0
 
     def report(self, job: ClaimedJob, wait: Wait) -> Outcome:
-        """Put the result of a job until CodePipeline has it, takes none any more, or there is no time left."""
+        """
+        Report the result of a job, and return the outcome of the job.
+
+        The report is retried until CodePipeline accepts the result, refuses every result, or no time is left.
+        """
         may_be_accepted = job.may_be_reported
         while True:
             response = self._put(job, wait, may_be_accepted=may_be_accepted)
@@ -193,7 +207,7 @@ class Steps:
                 return self.give_up(job, failure.name)
 
     def give_up(self, job: ClaimedJob, error: str) -> Outcome:
-        """Return the outcome of a job that is or may be claimed, and cannot go on now."""
+        """Return the outcome of a job that is or may be claimed, and that this worker cannot continue now."""
         if job.is_out_of_time(self.clock()):
             return Gone(job=job.offer, error=error)
         if job.result is not None:
@@ -201,7 +215,7 @@ class Steps:
         return Released(job=job.offer, error=error)
 
     def _put(self, job: ClaimedJob, wait: Wait, *, may_be_accepted: bool) -> bool | StepFailure | None:
-        """Put the result; return ``None`` if another worker has taken the job over."""
+        """Send the result; return ``None`` if another worker has taken the job over."""
         is_lost = False
 
         def send(client: AnyClient, client_token: SecretStr | None) -> bool | Exception:
@@ -217,7 +231,7 @@ class Steps:
                 is_lost = True
                 return NotHeldError("another worker has taken the job over")
             report = kind_of(job.offer).report
-            # The job is this worker's until then.
+            # The call must end before another worker can take the job over.
             with nullcontext() if math.isinf(seconds) else limit_calls(now + seconds):
                 return self.clients.call(report, client, job.offer.job_id, _get_result(job), client_token) or True
 
@@ -238,7 +252,17 @@ class Steps:
         *,
         may_be_accepted: bool = False,
     ) -> _T | StepFailure:
-        """Send until the failure policy stops it, or there is no time left."""
+        """
+        Call ``send`` until it succeeds, the failure policy allows no retry, or no time is left.
+
+        Args:
+            job: The job.
+            step: The step, for the failure policy.
+            find_client: Returns the client for the next attempt; it may change after a reconnect.
+            send: Makes one attempt with a client and a client token; returns the response or the error.
+            wait: Waits before the next attempt.
+            may_be_accepted: Whether CodePipeline may have accepted an earlier attempt.
+        """
         has_renewed = False
         for pause in pauses():
             client = find_client()
@@ -297,7 +321,7 @@ class Steps:
         return client_token if job.end_look_up() else NoTokenError(TOOK_TOO_LONG, TimeoutError.__name__)
 
     def _renew_token(self, job: ClaimedJob) -> bool:
-        """Look the client token up again; return whether that changed anything."""
+        """Look up the client token again; return whether the token has changed."""
         if self.tokens is None:
             return False
         before = job.client_token
@@ -307,7 +331,7 @@ class Steps:
 
 
 def error_name(error: Exception) -> str:
-    """Return the name of an error for people: its class, or that of what a look-up raised."""
+    """Return the class name of an error; for a failed look-up of a client token, of the error that it raised."""
     return (isinstance(error, NoTokenError) and error.error) or type(error).__name__
 
 
@@ -317,7 +341,7 @@ def _describe(step: Step, error: Exception) -> str:
 
 
 def _claim_outcome(job: ClaimedJob, response: JobStatus | StepFailure) -> Outcome | None:
-    """Return how a job ended whose acknowledgement was sent; ``None`` if it is this worker's."""
+    """Return the outcome of a job from the response to its acknowledgement; ``None`` if this worker has claimed it."""
     offer = job.offer
     if isinstance(response, JobStatus):
         return None if response == JobStatus.IN_PROGRESS else Gone(job=offer, error=show(response))
@@ -340,12 +364,16 @@ def _get_result(job: ClaimedJob) -> Result:
 
 
 def _simplify_result(offer: AnyJob, result: Result) -> Result | None:
-    """Return what to report in place of a result that CodePipeline refuses; ``None`` if there is nothing less."""
+    """
+    Return a simpler result to report in place of one that CodePipeline refuses.
+
+    Return ``None`` if the refused result was already the simplest one.
+    """
     message = f"CodePipeline refused the result of job {offer.job_id[:100]}."
     shortest = FailureDetails(type=FailureType.JOB_FAILED, message=message)
     return without_decoration(result) or (None if result == shortest else shortest)
 
 
 def pauses() -> Iterator[float]:
-    """Return how many seconds to wait before each further attempt."""
+    """Yield the seconds to wait before each retry."""
     return retry_pauses(_FIRST_PAUSE, _LONGEST_PAUSE)

@@ -1,4 +1,9 @@
-"""Which jobs a worker takes over from a journal in SQLite, and how the death of an owner changes its jobs."""
+"""
+Select the jobs that a worker takes over from a SQLite journal.
+
+An owner is one open journal object of a worker.  If the process of an owner ends while a handler runs, the running jobs
+of this owner are marked as crashed or as suspects.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +38,7 @@ _END: Final = (
     "UPDATE entries SET state = 'DONE', owner = NULL, result = NULL, outcome = ?, changed_at = ?, "
     "may_be_accepted = 1, crashes = 0, is_suspect = 0, claimed_at = NULL WHERE id = ?"
 )
-_UNCERTAIN: Final = JournalState.UNCERTAIN.value  # a worker that has such a job only asks about it
+_UNCERTAIN: Final = JournalState.UNCERTAIN.value  # a worker only asks CodePipeline who owns such a job
 _UPDATE: Final = "UPDATE entries SET owner = ?, crashes = ?, is_suspect = ? WHERE id = ?"
 
 
@@ -47,7 +52,7 @@ def list_owners(connection: sqlite3.Connection) -> set[object]:
 
 
 def move_old_rows(connection: sqlite3.Connection, dead: Iterable[object]) -> None:
-    """Move the unfinished jobs that version 0.1 recorded, and that no living owner has, to this version's table."""
+    """Move unfinished jobs that version 0.1 recorded to this version's table, unless a running owner has them."""
     for owner in (None, *dead):
         for statement in _MOVE:
             connection.execute(statement, (owner,))
@@ -55,19 +60,23 @@ def move_old_rows(connection: sqlite3.Connection, dead: Iterable[object]) -> Non
 
 def take_over(connection: sqlite3.Connection, *, scope: JobScope, owner: str, dead: Collection[object]) -> Recovered:
     """
-    Give the jobs of a scope and those without a scope to an owner, and release the other jobs of dead owners.
+    Give the free jobs of a scope, and the free jobs without a scope, to an owner.
+
+    A job is free if it has no owner or if the process of its owner has ended.  Free jobs of other scopes lose their
+    owner, so that a worker of their scope can take them over.
 
     Args:
-        connection: In a transaction.
-        scope: The scope, whatever key its rows have: an older file may have other spellings of its endpoint.
-        owner: Who gets the jobs.
-        dead: The dead owners.
+        connection: The connection to the journal, in a transaction.
+        scope: The scope.  It is compared with the decoded scope of each row and not with the key of the row, because an
+            older file may have several spellings of an endpoint.
+        owner: The owner that gets the jobs.
+        dead: The owners whose processes have ended.
     """
     move_old_rows(connection, dead)
     rows = [row for row in select_rows(connection, "state <> 'DONE'") if row.owner is None or row.owner in dead]
     alone = {row.owner for row in rows if row.may_be_running and row.is_suspect == ALONE}
     running = Counter(row.owner for row in rows if row.may_be_running and row.owner not in alone)
-    # An owner has each job id once, because its methods find jobs by their ids.
+    # An owner must not have two jobs with the same id, because the methods of the journal find jobs by their ids.
     taken = {row.job_id for row in select_rows(connection, "state <> 'DONE' AND owner = ?", (owner,))}
     scopes = load_scopes(connection)
     entries: list[JournalEntry] = []
@@ -93,17 +102,20 @@ def take_over(connection: sqlite3.Connection, *, scope: JobScope, owner: str, de
 
 def end_job(connection: sqlite3.Connection, *, job_id: str, dead: Collection[object], outcome: str, now: float) -> None:
     """
-    Mark an unfinished job as finished that no living worker has, or of which a worker only asks whose it is.
+    Mark an unfinished job as finished.
+
+    The job must have no running owner.  A job in the state ``UNCERTAIN`` may have one, because a worker that has such a
+    job only asks CodePipeline who owns it.
 
     Args:
-        connection: In a transaction.
+        connection: The connection to the journal, in a transaction.
         job_id: The job's id, or the name of a row whose id cannot be read.
-        dead: The dead owners.
+        dead: The owners whose processes have ended.
         outcome: How the job ended.
         now: The time in seconds since 1970.
 
     Raises:
-        JournalError: There is no such job, or a living worker has it.
+        JournalError: There is no unfinished job with this id, or a running worker has it.
     """
     move_old_rows(connection, dead)
     (old,) = connection.execute("SELECT count(*) FROM jobs WHERE job_id = ? AND state <> 'DONE'", (job_id,)).fetchone()
@@ -124,11 +136,14 @@ def _release(connection: sqlite3.Connection, row: Row) -> None:
 
 def mark_crash(entry: JournalEntry, *, is_cause: bool) -> JournalEntry:
     """
-    Return an entry with the crash or the suspicion that follows from the death of its owner.
+    Return the entry of a job whose owner's process has ended, with one more crash or marked as a suspect.
+
+    A job that was not running stays unchanged.
 
     Args:
         entry: A job of the owner.
-        is_cause: Whether no other job can be the cause.
+        is_cause: Whether this job is the only one that can have ended the process.  Then it counts a crash; otherwise
+            it becomes a suspect.
     """
     if entry.state is not JournalState.RUNNING:
         return entry

@@ -1,4 +1,4 @@
-"""The workspace of a job: a directory for its handler, which is removed whatever the handler has left in it."""
+"""The workspace of a job: a directory for the files of its handler.  The worker removes it with all files in it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ _PRIVATE: Final = 0o700
 
 class Workspace:
     """
-    An empty directory that only its user can read.
+    An empty directory that only the user of this process can read.
 
-    It is inside a temporary directory, so a handler may also remove it or change its mode.
+    The directory is inside a private temporary directory.  The private directory is removed at the end even if the
+    handler has removed the workspace or changed its mode.
 
     Attributes:
-        path: Its path.
+        path: The path of the workspace.
     """
 
     def __init__(self) -> None:
-        # Not hidden: many tools that read sources leave out directories whose names start with a dot.
+        # The directory is not hidden, because many build tools ignore directories whose names start with a dot.
         self._outer = PrivateDirectory(Path(tempfile.gettempdir()), is_hidden=False)
         try:
             self._outer.inner.make_directory(_NAME, _PRIVATE)
@@ -34,12 +35,17 @@ class Workspace:
         self.path = self._outer.path / _NAME
 
     def remove(self) -> str:
-        """Remove it, and return what prevented that; empty if nothing is left."""
+        """Remove the workspace and all files in it; return an error message, or an empty string if all is removed."""
         return self._outer.close()
 
 
 def sweep_workspaces() -> tuple[str, ...]:
-    """Remove the temporary directories of dead processes from the directory for temporary files; return their names."""
-    with suppress(OSError):  # there is none, or it cannot be listed: that must not keep a worker from its start
+    """
+    Remove the temporary directories of processes that have ended, and return the names of these directories.
+
+    They are searched in the directory for temporary files of the system.
+    """
+    # If the directory for temporary files does not exist or cannot be listed, the worker must start all the same.
+    with suppress(OSError):
         return sweep(Path(tempfile.gettempdir())).removed
     return ()

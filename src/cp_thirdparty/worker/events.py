@@ -41,7 +41,8 @@ class JobEvent:
     """
     An event of a job.  It holds no secret.
 
-    Strings of a peer are escaped and truncated to 1,000 characters, so that they can be labels of a metric.
+    Strings that come from CodePipeline or a customer are escaped and truncated to 1,000 characters, so that they can be
+    used as labels of a metric.
 
     Each event is also a log record on the logger ``cp_thirdparty.worker``, with the level of this table.
 
@@ -62,24 +63,26 @@ class JobEvent:
     ``timed_out``          ERROR    ``failure_type``             the job took too long or the worker stops; a failure is
                                                                  reported
     ``executor_failed``    ERROR                                 the process of the handler died, or could not start it
-    ``journal_failed``     ERROR                                 the journal could not be written; the job goes on
+    ``journal_failed``     ERROR                                 the journal could not be written; the job continues
     ``uncertain``          ERROR                                 the ownership of the job is unknown; an operator should
                                                                  look at it
     ``unsent``             ERROR    ``failure_type``             CodePipeline did not accept a result yet; the journal
                                                                  keeps it
-    ``released``           ERROR                                 a claimed job cannot go on here; the journal keeps it
+    ``released``           ERROR                                 this worker cannot continue a claimed job; the journal
+                                                                 keeps it
     =====================  =======  ===========================  =======================================================
 
-    Every event has the other fields; ``pipeline`` and ``action_execution_id`` are ``None`` until the details were read.
+    The column "fields" lists the fields that only this event has.  Every event has all other fields; ``pipeline`` and
+    ``action_execution_id`` are ``None`` until the details of the job were read.
 
     Attributes:
-        name: What happened, as in the table.
+        name: The name of the event, as in the table.
         job_id: The id of the job.
         client_id: The client id of the customer.
         detail: More about the event, such as the name of an error's class; may be empty.  For ``"handler_failed"``: the
             class of the exception that decides the failure type, and its message if this library wrote it, on one line.
         seconds: For ``"reported"``: seconds from the offer of the job to its accepted result, in this worker.
-        emitted_at: When it happened, in seconds since 1970 (``time.time``).
+        emitted_at: When the event was emitted, in seconds since 1970 (``time.time``).
 
             .. versionadded:: 0.2.0
 
@@ -95,10 +98,11 @@ class JobEvent:
 
             .. versionadded:: 0.2.0
 
-        where: For ``"handler_failed"``: the way to the exception by lines of code, outermost first; empty otherwise.
+        where: For ``"handler_failed"``: the places in the code that led to the exception, outermost first; empty
+            for other events.
 
             .. versionadded:: 0.2.0
-        party: Who can change the reason of a failure: ``"customer"``, ``"partner"``, ``"service"`` (CodePipeline or the
+        party: Who can fix the cause of a failure: ``"customer"``, ``"partner"``, ``"service"`` (CodePipeline or the
             network), ``"job"`` if the work itself has failed, or ``"unknown"``; ``None`` if nothing failed.
 
             .. versionadded:: 0.2.0
@@ -119,12 +123,12 @@ class JobEvent:
 
 EventHook = Callable[[JobEvent], object]
 """
-Called with each event of a job, one after the other, in a thread that the worker or processor has for events.
+Called with one event of a job after another, in a separate thread of the worker or processor.
 
-It runs with the context variables of the code that emitted the event.  Its exceptions are logged and ignored.  It may
-block: the jobs go on, up to 3,000 events and log records wait, and further ones are dropped and counted in
-`WorkerHealth.dropped_events`.  `JobWorker.run`, `JobWorker.run_once` and `JobProcessor.process` wait at most 2 seconds
-for it before they return.
+It runs with the context variables of the code that emitted the event.  Its exceptions are logged and ignored.  If it
+blocks, the jobs continue, and up to 3,000 events and log records wait.  More events and log records are dropped, and
+counted in `WorkerHealth.dropped_events`.  `JobWorker.run`, `JobWorker.run_once` and `JobProcessor.process` wait at most
+2 seconds for it before they return.
 """
 
 
@@ -132,9 +136,9 @@ class WorkerMetrics(Protocol):
     """
     Records the metrics of a worker, a processor or a Lambda function.
 
-    `cp_thirdparty.observability.PrometheusMetrics` is one.
+    `cp_thirdparty.observability.PrometheusMetrics` implements this protocol.
 
-    What a method raises is logged and ignored.
+    Exceptions of the methods are logged and ignored.
 
     .. versionadded:: 0.2.0
     """
@@ -145,12 +149,16 @@ class WorkerMetrics(Protocol):
 
         Args:
             event: The event.
-            action_type_id: The action type of the worker.  A `cp_thirdparty.worker.JobProcessor` knows that in the
-                details of the job, and has ``None`` before they are read.  A `cp_thirdparty.LambdaHandler` has that of
-                AWS for an invoke action.
+            action_type_id: The action type of the worker.  A `cp_thirdparty.worker.JobProcessor` reads the action type
+                from the details of the job; it is ``None`` before the details were read.  A
+                `cp_thirdparty.LambdaHandler` passes the ``Invoke`` action type of AWS for an invoke action.
         """
         ...
 
     def watch(self, action_type_id: ActionTypeId, health: Callable[[], WorkerHealth], journal: Journal) -> object:
-        """Keep where to read the state of a worker.  A `cp_thirdparty.JobWorker` calls it once, when it is created."""
+        """
+        Store the arguments, to read the state of a worker later.
+
+        A `cp_thirdparty.JobWorker` calls this once, when it is created.
+        """
         ...

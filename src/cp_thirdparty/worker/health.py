@@ -12,11 +12,12 @@ from cp_thirdparty._base.text import show
 
 __all__ = ["WorkerHealth", "WorkerState"]
 
-# The deadline of a client is 60 s by default, and the worker waits for nothing else longer than 30 s.
+# Seconds after which a worker without a sign of activity is not alive.  The default deadline of a call is 60 seconds,
+# and the worker waits at most 30 seconds for anything else.
 _LONGEST_SILENCE: Final = 120.0
 
 WorkerState: TypeAlias = Literal["stopped", "running", "draining"]
-"""A worker that does not run, one that accepts jobs, and one that only finishes its jobs."""
+"""A stopped worker, a running worker that accepts jobs, and a worker that only finishes its jobs (draining)."""
 
 
 def _show_ids(job_ids: Iterable[str]) -> tuple[str, ...]:
@@ -38,27 +39,28 @@ class WorkerHealth:
             no result waits.
         uncertain: Ids of the jobs whose ownership is unknown.  CodePipeline is asked about them every five minutes.
         undecodable: Ids of the jobs whose details could not be decoded since the start; at most the last 1,000.
-        stalled: Ids of the claimed jobs that wait because of a failure that is yours to end, such as a client token
-            that CodePipeline refuses.
-        journal_error: Why the last access to the journal failed; ``None`` if it did not.  Until it works again, the
-            worker requests only one job in each poll, and claims it only if the journal can be written.
-        executor_error: Why the last handler could not be started, because no thread or no other process could be;
-            ``None`` if it was.  While no other process can be started, the worker claims no more jobs; the claimed ones
-            find out whether handlers can be started again.
+        stalled: Ids of the claimed jobs that wait because of a failure that you must fix, such as a client token that
+            CodePipeline refuses.
+        journal_error: Why the last access to the journal failed; ``None`` if it succeeded.  Until the journal works
+            again, the worker requests only one job in each poll, and claims it only if the journal can be written.
+        executor_error: Why the last handler could not be started, because no thread or no process could be started;
+            ``None`` if it was started.  While no process can be started, the worker claims no more jobs, and the
+            claimed jobs retry the start.
 
             .. versionadded:: 0.2.0
 
-        kept: Ids of the jobs that have ended here without a result that CodePipeline has, and that the journal keeps
-            for a later attempt.
+        kept: Ids of the jobs that this worker has given up before CodePipeline accepted a result, and that the journal
+            keeps for a later attempt.
 
             .. versionadded:: 0.2.0
 
-        set_aside: Ids of the jobs whose entries in the journal cannot be read; an operator should look at them.
-        overdue: Ids of the jobs that have ended, but whose handlers still run.  Each uses a slot.
+        set_aside: Ids of the jobs whose entries in the journal cannot be read; an operator should check them.
+        overdue: Ids of the jobs that have ended, but whose handlers still run.  Each of them uses a slot.
         free_slots: How many more jobs the worker can accept now.
-        seconds_since_loop: Seconds since both threads of the worker, the one that polls and the one that watches times,
-            have last gone on; ``None`` if it does not run.  A thread may wait for a call of CodePipeline until the
-            deadline of its client, 60 seconds by default.  A wait for the journal does not count: see `journal_error`.
+        seconds_since_loop: Seconds since the last activity of the worker's two threads: of the thread that polls or the
+            thread that watches deadlines, whichever was active longer ago.  ``None`` if the worker does not run.  A
+            thread may wait for CodePipeline until the deadline of its client, 60 seconds by default.  A wait for the
+            journal counts as activity: see `journal_error`.
         dropped_events: How many events and log records were dropped since the worker was created, because ``on_event``
             or a handler of logs was too slow.
 
@@ -85,10 +87,10 @@ class WorkerHealth:
     @property
     def is_alive(self) -> bool:
         """
-        Whether the worker runs and its threads go on, also if all slots are busy.
+        Whether the worker runs and its threads are active, even if all slots are busy.
 
-        It is for a liveness probe.  ``False`` if `seconds_since_loop` is more than 120: the deadline of a call, and as
-        much for all else.
+        Use it for a liveness probe.  ``False`` if `seconds_since_loop` is more than 120: 60 seconds for the deadline of
+        a call, and 60 seconds for everything else.
 
         .. versionadded:: 0.2.0
         """

@@ -1,4 +1,4 @@
-"""`Job`: what a handler is given."""
+"""`Job`: the argument of a handler."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _log = logging.getLogger("cp_thirdparty.job")
 
 class Job(Generic[_ConfigurationT_co]):
     """
-    A claimed job, as its handler sees it.
+    A claimed job, for its handler.
 
-    It belongs to one call of the handler: afterwards its workspace is gone and its artifacts are closed.  Within that
-    call it is thread-safe.  It cannot be pickled.
+    The object belongs to one call of the handler.  After the call, its workspace is removed and its artifacts are
+    closed.  During the call, the object is thread-safe.  It cannot be pickled.
 
     Args:
-        offer: What the poll brought.
-        details: The service's description of the job.
-        configuration: The action configuration as the partner's class.
-        open_artifacts: Makes the artifact store at its first use.
+        offer: The job that the poll returned.
+        details: The details of the job from CodePipeline.
+        configuration: The action configuration, as an object of your class.
+        open_artifacts: Creates the artifact store at its first use.
         seconds_left: Seconds or a ``timedelta`` that the handler has.
-        cancelled: Set when the result is no longer wanted.
+        cancelled: Set when the result is no longer needed.
         stopping: Set when the worker stops.
     """
 
@@ -88,17 +88,17 @@ class Job(Generic[_ConfigurationT_co]):
 
     @property
     def details(self) -> AnyJobDetails:
-        """The details that the service returned."""
+        """The details of the job that CodePipeline returned."""
         return self._details
 
     @property
     def configuration(self) -> _ConfigurationT_co:
-        """The action configuration as the partner's own class, or the service's strings; ``None`` if there are none."""
+        """The action configuration as your class, or as CodePipeline's strings; ``None`` if the action has none."""
         return self._configuration
 
     @property
     def continuation_token(self) -> str | None:
-        """What an earlier job of this action has left, or ``None`` for its first job."""
+        """The continuation token of the earlier job of this action, or ``None`` for the first job of the action."""
         return self._details.data.continuation_token
 
     def state(
@@ -108,16 +108,17 @@ class Job(Generic[_ConfigurationT_co]):
         upgrade: Callable[[int, dict[str, Any]], _StateT | dict[str, Any]] | None = None,
     ) -> _StateT | None:
         """
-        Return the state that an earlier job of this action has left, or ``None`` for its first job.
+        Return the state from the continuation token of the earlier job, or ``None`` for the first job of the action.
 
         Args:
             model: The class of the object in ``Continued(state=...)``.
-            upgrade: Called with the version and the JSON object of a state whose version is not
-                ``model.__state_version__``.  It returns an object of the class, or a JSON object of its version.
+            upgrade: Converts a state of another version.  It is called with the version and the JSON object of a state
+                whose version is not ``model.__state_version__``.  It returns an object of ``model``, or a JSON object
+                of the version ``model.__state_version__``.
 
         Raises:
-            cp_thirdparty.exceptions.ContinuationStateError: The token was not made from a state, was changed, or has a
-                version or fields that the class does not have.
+            cp_thirdparty.exceptions.ContinuationStateError: The token was not created from a state, was changed, or
+                has a version or fields that the class does not have.
             TypeError: The class is not an attrs class, a dataclass or a pydantic model.
 
         .. versionadded:: 0.2.0
@@ -128,12 +129,12 @@ class Job(Generic[_ConfigurationT_co]):
     @property
     def artifacts(self) -> ArtifactStore:
         """
-        The artifacts of the job; the store is made at the first use.
+        The artifact store of the job, which is created at the first use.
 
         Raises:
             ImportError: The extra ``artifacts`` is not installed.
-            cp_thirdparty.exceptions.CredentialsError: The job came without credentials for its artifacts.
-            RuntimeError: The handler has ended; a thread that it left behind asks.
+            cp_thirdparty.exceptions.CredentialsError: The job has no credentials for its artifacts.
+            RuntimeError: The handler has ended, and a thread that it started still uses the job.
         """
         with self._lock:
             self._refuse_after_end()
@@ -146,12 +147,12 @@ class Job(Generic[_ConfigurationT_co]):
         """
         An empty directory of this job, created at the first use and removed after the handler has ended.
 
-        Read-only directories in it are removed too, and at any depth.  What cannot be removed within 60 seconds is left
-        in the temporary directory and logged; the result of the job does not change.  If the process is killed, the
-        next worker of this machine and user, or ``cp-thirdparty sweep``, removes it.
+        Read-only directories in it are removed too, at any depth.  Files that cannot be removed within 60 seconds stay
+        in the temporary directory, and the worker logs this; the result of the job does not change.  If the process is
+        killed, the workspace is removed by the next worker of this machine and user, or by ``cp-thirdparty sweep``.
 
         Raises:
-            RuntimeError: The handler has ended; a thread that it left behind asks.
+            RuntimeError: The handler has ended, and a thread that it started still uses the job.
         """
         with self._lock:
             self._refuse_after_end()
@@ -167,20 +168,20 @@ class Job(Generic[_ConfigurationT_co]):
     @property
     def cancelled(self) -> bool:
         """
-        Whether the result is no longer wanted, because the time is over or the worker stops at once.
+        Whether the result is no longer needed, because the time is over or the worker stops at once.
 
-        Look at it in long loops and return when it is true.  It is never true in another process than the worker's.
+        Check it in long loops, and return when it is true.  It is never true in a process other than the worker's.
         """
         return self._cancelled.is_set()
 
     @property
     def stopping(self) -> bool:
         """
-        Whether the worker stops, so that the job's time ends with the worker's grace.
+        Whether the worker stops.  The time of the job then ends with the worker's grace.
 
-        A handler may save its progress and return a `cp_thirdparty.Continued` with a continuation token: CodePipeline
-        then offers a job that goes on from there, which another worker takes.  In another process than the worker's it
-        is never true, except with `cp_thirdparty.worker.processes`.
+        A handler may save its progress and return a `cp_thirdparty.Continued` with a continuation token.  CodePipeline
+        then offers a new job with this token, which another worker can continue.  In a process other than the worker's,
+        this is never true, except with `cp_thirdparty.worker.processes`.
 
         .. versionadded:: 0.2.0
         """
@@ -198,9 +199,9 @@ class Job(Generic[_ConfigurationT_co]):
 
     def close(self) -> tuple[str, ...]:
         """
-        Remove the workspace and close the artifact store; return what could not be done.
+        Remove the workspace and close the artifact store; return messages about the steps that failed.
 
-        Whoever runs the handler calls it.
+        The code that runs the handler calls it.
         """
         with self._lock:
             artifacts, workspace = self._artifacts, self._workspace
@@ -218,7 +219,7 @@ class Job(Generic[_ConfigurationT_co]):
         return tuple(problems)
 
     def _refuse_after_end(self) -> None:
-        if self._has_ended:  # nobody would close or remove what is created now
+        if self._has_ended:  # a store or a workspace that is created now would never be closed or removed
             raise RuntimeError("the handler of this job has ended")
 
     def __repr__(self) -> str:
@@ -229,10 +230,10 @@ class Job(Generic[_ConfigurationT_co]):
 
 
 class _JobLogger(_LoggerAdapter):
-    """Puts the job's id before each message; it adds the job's fields to what the caller gives as ``extra``."""
+    """Adds the job's id to the begin of each message, and the job's fields to the ``extra`` of the caller."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         kwargs["extra"] = {**(self.extra or {}), **kwargs.get("extra", {})}
-        # A percent sign in an id of a peer would be a placeholder, and the record would be lost.
+        # A percent sign in an untrusted id would be a placeholder of the message, and logging would fail.
         job_id = str((self.extra or {})["job_id"]).replace("%", r"\x25")
         return f"[{job_id}] {msg}", kwargs

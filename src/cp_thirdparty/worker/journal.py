@@ -1,4 +1,4 @@
-"""What a journal is: the states of a job that outlive a worker; and a journal in memory for workers that need none."""
+"""The protocol of journals, which record jobs so that another worker or start can continue them; `MemoryJournal`."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ __all__ = [
     "SetAside",
 ]
 
-# Enough to look at recent jobs; the memory of a worker does not grow.
+# The most finished jobs that a `MemoryJournal` keeps, so that the memory of a worker does not grow without a limit.
 _FINISHED_JOBS = 1000
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 FinishedOutcome: TypeAlias = Literal["reported", "gone", "ended by an operator"]
-"""How a finished job ended: its result was accepted, CodePipeline accepts none any more, or an operator ended it."""
+"""How a finished job ended: its result was accepted, CodePipeline accepts no result for it, or an operator ended it."""
 
 
 class JournalState(str, Enum):
-    """How far a job has come."""
+    """The progress of a job."""
 
     CLAIMING = "CLAIMING"
-    """The worker acknowledges the job, and has no response yet."""
+    """The worker has started to acknowledge the job, and has no response yet."""
 
     CLAIMED = "CLAIMED"
     """
@@ -59,14 +59,14 @@ class JournalState(str, Enum):
     """The job has a result that CodePipeline may not have yet."""
 
     UNCERTAIN = "UNCERTAIN"
-    """The job is acknowledged, but it is unknown by which worker.  An operator should look at it."""
+    """The job may have been acknowledged by this worker or by another one.  An operator should check it."""
 
     DONE = "DONE"
     """The job is finished."""
 
 
 def _normalise(url: str) -> str:
-    """Return the same string for all spellings of a URL.  What is not a URL with a host stays as it is."""
+    """Return the same string for all spellings of a URL.  A string that is not a URL with a host stays unchanged."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -87,12 +87,13 @@ class JobScope:
     The jobs that one kind of worker may take over.
 
     Several kinds of workers may share a journal.  A worker takes over jobs of its own scope only, because its handler
-    is wrong for others.
+    is not made for jobs of other scopes.
 
     Attributes:
         region_name: AWS region of the client, such as ``"us-east-1"``.
-        endpoint_url: URL of the CodePipeline endpoint that the client calls.  A slash at its end, a default port, a
-            user name and upper case in its host are removed, so that each spelling is the same scope.
+        endpoint_url: URL of the CodePipeline endpoint that the client calls.  It is normalised, so that all spellings
+            of a URL are the same scope: a slash at the end, a default port and a user name are removed, and the host is
+            converted to lower case.
         action_type_id: The action type.
     """
 
@@ -108,18 +109,19 @@ class JournalEntry:
 
     Attributes:
         job: The job.
-        scope: Which workers may take it over.  ``None`` for a job that version 0.1 recorded: before a worker acts on
-            it, it must compare the action type in the job's details with its own.
-        state: How far it has come.
-        result: The result that is or was reported; ``None`` before there is one.
+        scope: The scope of the workers that may take over the job.  ``None`` for a job that version 0.1 recorded: a
+            worker must compare the action type in the details of such a job with its own before it works on the job.
+        state: The progress of the job.
+        result: The result that is or was reported; ``None`` before the job has a result.
         may_be_accepted: Whether CodePipeline may have accepted the result.  ``False`` if each attempt to report it is
             known to have failed.
-        outcome: How a finished job ended: ``"reported"``, ``"gone"`` or ``"ended by an operator"``; ``None`` before.
-        crashes: How many times a worker died while the job ran alone.
-        is_suspect: Whether a worker died while the job ran beside others, so that any of them may be the cause.
-        is_owner_alive: Whether the worker that has the job is alive; ``None`` when no worker has it.
-        claimed_at: When the job was first `JournalState.RUNNING`, in seconds since 1970; ``None`` before, and for jobs
-            that version 0.1 recorded.
+        outcome: ``"reported"``, ``"gone"`` or ``"ended by an operator"``; ``None`` for an unfinished job.
+        crashes: How many times the process of a worker crashed while it ran this job and no other one.
+        is_suspect: Whether the process of a worker crashed while it ran this job and others, so that any of these jobs
+            may be the cause.
+        is_owner_alive: Whether the worker that has the job is running; ``None`` if no worker has the job.
+        claimed_at: When the job was first `JournalState.RUNNING`, in seconds since 1970; ``None`` for a job that never
+            was, and for jobs that version 0.1 recorded.
         changed_at: When the state last changed, in seconds since 1970.
     """
 
@@ -139,11 +141,11 @@ class JournalEntry:
 @attrs.frozen(kw_only=True)
 class SetAside:
     """
-    An unfinished job whose record cannot be read.  No worker has it; it stays until an operator ends it.
+    An unfinished job whose record cannot be read.  No worker takes it over.  It stays until an operator ends it.
 
     Attributes:
         job_id: Id of the job.
-        problem: What is wrong.  It holds no value of the record.
+        problem: What is wrong with the record.  It contains no value of the record.
     """
 
     job_id: str
@@ -153,12 +155,12 @@ class SetAside:
 @attrs.frozen(kw_only=True)
 class Recovered:
     """
-    What a worker took over.
+    The result of `Journal.recover`.
 
     Attributes:
-        entries: The jobs that are now the worker's.
-        set_aside: The jobs of the worker's scope that cannot be read, and those whose scope cannot be read.
-            `Journal.recover` returns them each time, until they are ended.
+        entries: The jobs that the worker has taken over.
+        set_aside: The jobs of the worker's scope whose records cannot be read, and the jobs whose scope cannot be read.
+            `Journal.recover` returns these jobs each time, until an operator ends them.
     """
 
     entries: tuple[JournalEntry, ...]
@@ -167,12 +169,14 @@ class Recovered:
 
 class Journal(Protocol):
     """
-    Remembers the jobs of a worker.  Each change is durable when its method returns.  Thread-safe.
+    Records the jobs of a worker.  Each change is durable when its method returns.  Thread-safe.
 
-    One object belongs to one worker.  Methods that take a job id act on the jobs that this object claimed or recovered,
-    and do nothing for others.  Every method may raise `cp_thirdparty.exceptions.JournalError` when the journal cannot
-    be read or written.  A worker calls them from threads of their own, and waits up to 60 seconds for a write and 300
-    for `recover` and `jobs`, or until its grace ends; then the method counts as failed.
+    One object belongs to one worker.  Methods that take a job id change only jobs that this object has claimed or
+    recovered, and do nothing for other jobs.  Every method may raise `cp_thirdparty.exceptions.JournalError` if the
+    journal cannot be read or written.
+
+    A worker calls the methods in separate threads.  It waits at most 60 seconds for a write and 300 seconds for
+    `recover` and `jobs`, and not longer than its grace.  If the method has not returned then, the call has failed.
 
     `cp_thirdparty.testing.journal_conformance` tests a journal of your own.
     """
@@ -192,9 +196,9 @@ class Journal(Protocol):
         Record that the job is about to be acknowledged.
 
         Returns:
-            ``False`` when a worker has the job, or when this object has an unfinished job with this id in another
-            scope.  An `JournalState.UNCERTAIN` job may be claimed again: CodePipeline offers only jobs that nobody
-            acknowledged.
+            ``False`` if a worker has the job, or if this object has an unfinished job with this id in another scope.  A
+            job in the state `JournalState.UNCERTAIN` may be claimed again, because CodePipeline offers only jobs that
+            no worker has acknowledged.
         """
         ...
 
@@ -208,10 +212,10 @@ class Journal(Protocol):
 
         Args:
             job_id: Id of the job.
-            crashes: How many times a worker died while the job ran alone.
-            is_suspect: Whether a worker died while the job ran beside others.
-            is_alone: Whether the handler of this job runs now and no other one does.  If the worker dies, this job
-                counts a crash, and its other jobs are not marked.
+            crashes: How many times the process of a worker crashed while it ran this job and no other one.
+            is_suspect: Whether the process of a worker crashed while it ran this job and others.
+            is_alone: Whether the handler of this job is the only one that runs now.  If the process of the worker
+                crashes, only this job gets one more crash, and the other jobs of the worker are not marked.
         """
         ...
 
@@ -222,8 +226,7 @@ class Journal(Protocol):
         Args:
             job_id: Id of the job.
             result: The result.
-            may_be_accepted: ``False`` if each attempt to report it is known to have failed, and no other one is under
-                way.
+            may_be_accepted: ``False`` if each attempt to report it is known to have failed, and none is in progress.
         """
         ...
 
@@ -241,25 +244,26 @@ class Journal(Protocol):
 
         Args:
             job_id: Id of the job.
-            has_begun: ``False`` if the handler of a job that is `JournalState.RUNNING` never ran: the state becomes
-                `JournalState.CLAIMED`.
+            has_begun: ``False`` if the handler of a job in the state `JournalState.RUNNING` never ran.  The new state
+                is then `JournalState.CLAIMED`.
         """
         ...
 
     def recover(self, scope: JobScope) -> Recovered:
         """
-        Take over the unfinished jobs of a scope that no living worker has.
+        Take over the unfinished jobs of a scope that no running worker has.
 
-        The jobs that a dead worker had in the state `JournalState.RUNNING` are marked, in all scopes.  The one that ran
-        alone, or a single one, gets one more crash.  Without such a job, several become suspects.  A released job is
-        neither.  Jobs without a scope are taken over too; `release` them if they have another action type.
+        If a worker ended without a release of its jobs, its jobs in the state `JournalState.RUNNING` are marked, in all
+        scopes.  A job that ran alone, or that was the only one in this state, gets one more crash.  Otherwise all these
+        jobs are marked as suspects.  A released job gets no mark.
 
-        A record that cannot be read does not affect others: it is set aside.
+        Jobs without a scope are taken over too; `release` them if they have another action type.  A record that cannot
+        be read is set aside and does not affect other jobs.
         """
         ...
 
     def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
-        """Yield the jobs, in no order.  Those that cannot be read are left out."""
+        """Yield the jobs, in no particular order.  Jobs whose records cannot be read are left out."""
         ...
 
     def prune(self, *, older_than: float, limit: int) -> int:
@@ -273,25 +277,26 @@ class Journal(Protocol):
         ...
 
     def close(self) -> None:
-        """Release all unfinished jobs, and close what the journal holds open."""
+        """Release all unfinished jobs, and close the files or connections of the journal."""
         ...
 
 
 @runtime_checkable
 class LeasedJournal(Journal, Protocol):
     """
-    A journal whose jobs other workers take over after some time without a sign of life, because they cannot see whether
-    the process is alive.
+    A journal whose workers cannot see whether the process of another worker is running, for example on another machine.
 
-    Before each attempt to report a result, the worker asks `hold` whether it still has the job.  It also asks before it
-    acknowledges a job that `recover` has returned, and before it runs the handler of one.
+    Each worker renews a lease.  If a worker does not renew its lease for some time, other workers take over its jobs.
+
+    Before each attempt to report a result, the worker calls `hold` to confirm that it still has the job.  For a job
+    that `recover` has returned, it also calls `hold` before it acknowledges the job and before it runs the handler.
 
     .. versionadded:: 0.2.0
     """
 
     @property
     def recovery_seconds(self) -> float:
-        """Seconds between two calls of `recover`, so that jobs are taken over in time."""
+        """The most seconds between two calls of `recover`, so that jobs are taken over in time."""
         ...
 
     def hold(self, job_id: str) -> float:
@@ -299,11 +304,11 @@ class LeasedJournal(Journal, Protocol):
         Confirm by a write that this object still has the job.
 
         Returns:
-            For how many seconds no other worker can take the job over; 0 if one has it, or may have it.  The attempt to
-            report the result ends before.
+            For how many seconds no other worker can take the job over; 0 if another worker has the job or may have it.
+            The worker ends its attempt to report the result within these seconds.
 
         Raises:
-            cp_thirdparty.exceptions.JournalError: It cannot be found out.  The worker tries again later.
+            cp_thirdparty.exceptions.JournalError: The journal cannot be written.  The worker tries again later.
         """
         ...
 
@@ -313,19 +318,20 @@ class IndexedJournal(Journal, Protocol):
     """
     A journal that finds a finished job by its id.
 
-    `LambdaHandler` asks for the job of each event.  It reads all jobs of a journal without this method.
+    `LambdaHandler` calls `is_finished` for the job of each event.  If a journal does not have this method,
+    `LambdaHandler` reads all jobs of the journal.
 
     .. versionadded:: 0.2.0
     """
 
     def is_finished(self, job_id: str, scope: JobScope) -> bool:
-        """Return whether the journal has a job of that id and scope as finished, at a cost that does not grow."""
+        """Return whether this job is finished.  The cost must not grow with the number of jobs in the journal."""
         ...
 
 
 @attrs.define(eq=False)
 class _Row:
-    """A job as `MemoryJournal` keeps it."""
+    """A job in a `MemoryJournal`."""
 
     job: AnyJob
     scope: JobScope
@@ -360,7 +366,7 @@ class _Row:
 
 class MemoryJournal:
     """
-    A journal that ends with its process: a crash loses the jobs that it had claimed.
+    A journal in memory.  If the process crashes, its claimed jobs are lost and time out in CodePipeline.
 
     It keeps the last 1,000 finished jobs.  Thread-safe.
 
@@ -386,7 +392,7 @@ class MemoryJournal:
         return False
 
     def claim(self, job: AnyJob, scope: JobScope) -> bool:
-        """Record that the job is about to be acknowledged; return ``False`` when a worker has it."""
+        """Record that the job is about to be acknowledged; return ``False`` if a worker has the job."""
         row = _Row(job, scope, JournalState.CLAIMING, self._clock())
         with self._lock:
             owned = self._owned.get(job.job_id)
@@ -456,12 +462,12 @@ class MemoryJournal:
             return Recovered(entries=tuple(row.entry(is_owned=True) for row in found), set_aside=())
 
     def is_finished(self, job_id: str, scope: JobScope) -> bool:
-        """Return whether a job is one of the finished ones that it keeps."""
+        """Return whether the job is one of the finished jobs that this journal keeps."""
         with self._lock:
             return (scope, job_id) in self._finished
 
     def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
-        """Yield the jobs, in no order."""
+        """Yield the jobs, in no particular order."""
         with self._lock:
             rows = [*([] if unfinished_only else self._finished.values()), *self._unfinished.values()]
             return iter([row.entry(is_owned=self._owned.get(row.job.job_id) is row) for row in rows])

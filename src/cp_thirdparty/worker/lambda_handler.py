@@ -71,21 +71,23 @@ __all__ = ["LambdaHandler"]
 
 _ConfigurationT = TypeVar("_ConfigurationT")
 
-# The longest time of a Lambda function, by its quotas.
+# The longest time that a Lambda function can run, in seconds, according to the quotas of AWS Lambda.
 _LONGEST: Final = 900.0
 
-# A job id is much shorter, unless someone tests how long it may be.
+# How many characters of a job id a message shows.  The ids of CodePipeline are much shorter, but an event is untrusted.
 _LONGEST_ID: Final = 100
 
-# How often a function looks whether the environment that has its job is dead.  A journal with leases takes six looks.
+# How many times a function checks whether the environment that has its job has ended.  A journal with leases may need
+# six checks before it lets another environment take the job over.
 _LOOKS: Final = 6
 
-# Outcome of a job with a journal -> whether the function raises, so that Lambda delivers the event again, unless the
-# journal has the job as finished.  Without a journal it never raises, because the handler would run again.
+# For each outcome of a job that is recorded in a journal: whether the function raises, so that Lambda delivers the
+# event again.  The function does not raise if the journal has the job as finished.  Without a journal, it never raises
+# for these outcomes, because the handler would run again.
 NEEDS_REDELIVERY: Final[Mapping[type[Outcome], bool]] = {
     Reported: False,
     Gone: False,
-    LostRace: True,  # another environment has the job, and may not work on it any more
+    LostRace: True,  # another environment has the job, but that environment may have ended
     Rejected: True,  # it is not known whether another environment has the job
     Released: True,
     Unsent: True,
@@ -93,7 +95,8 @@ NEEDS_REDELIVERY: Final[Mapping[type[Outcome], bool]] = {
     HandedBack: True,
 }
 
-# Why the function raises; for other outcomes, the journal keeps the job for the next delivery.
+# The reason in the error that the function raises.  For all other outcomes the reason is "the journal keeps it": the
+# next delivery of the event finds the job in the journal.
 _REASONS: Final[Mapping[type[Outcome], str]] = {LostRace: "another environment has it"}
 
 _STALE: Final = "The event of job {job_id} is too old: its artifact credentials have expired."
@@ -102,43 +105,48 @@ _UNREADABLE: Final = "The event of job {job_id} cannot be read: {problem}."
 
 class LambdaHandler(Generic[_ConfigurationT]):
     """
-    Handles the events with which CodePipeline invokes a Lambda function.  An object of it is the entry point.
+    Handles the events with which CodePipeline invokes a Lambda function.  A `LambdaHandler` object is the entry point
+    of the function.
 
-    The event of an invoke action is reported with ``PutJobSuccessResult`` or ``PutJobFailureResult``.  For an action
-    type with a Lambda executor, whose event has no member ``CodePipeline.job``, the result is the return value.
+    The result of an invoke action is reported with ``PutJobSuccessResult`` or ``PutJobFailureResult``.  For an action
+    type with a Lambda executor, whose event has no member ``CodePipeline.job``, the function returns the result.
 
-    Each event gets exactly one result, unless Lambda ends the environment; with a journal, the function may also raise
-    an error, so that Lambda delivers the event again.  The handler runs in a process of its own, which is killed before
-    the time of the function is over.  Then the job is reported as failed, so a handler whose work takes longer returns
-    a `Continued` before `Job.deadline`.  The next event has its continuation token, and a job id of its own.
+    Each event gets exactly one result, unless Lambda ends the environment.  With a journal, the function may also raise
+    an error, so that Lambda delivers the event again.  The handler runs in its own process, which is killed before the
+    time of the function is over.  Then the job is reported as failed.  A handler whose work takes longer must therefore
+    return a `Continued` before `Job.deadline`.  The next event has the continuation token and a new job id.
 
-    The artifacts are those of the event, with its credentials, which nobody can renew.  An event whose credentials have
-    expired is not handled, but reported as failed.
+    The artifacts are read and written with the credentials of the event, which cannot be renewed.  If these credentials
+    have expired, the handler is not called, and the job is reported as failed.
 
-    Create it once, outside of a function, in a module that can be imported: each process of the handler imports it.
+    Create the object once, at the top level of a module: each process of the handler imports that module.
 
     Args:
         handler: A function, or an ``async def``, that does the work of one job.  It must be importable by its name.
-        configuration: The partner's class for the action configuration; ``None`` for the strings.  If the action has
-            user parameters that are a JSON object, its members count as values of the configuration.
+        configuration: Your class for the action configuration; ``None`` to get the strings that CodePipeline sent.  If
+            the user parameters of the action are a JSON object, its members are added to the values of the
+            configuration.
         connect: Creates the client that reports results, such as a `cp_thirdparty.CustomJobClient`.  It is called at
-            the first event of an invoke action, and again when the AWS credentials are refused.  ``None`` for one whose
-            timeouts are 2 seconds to connect and 3 seconds to read, so that a report is tried more than once.
-        report_seconds: Seconds or a ``timedelta`` of the function's time that are kept for the report, at most half of
-            what is left.
+            the first event of an invoke action, and again when the AWS credentials are refused.  ``None`` for a client
+            with timeouts of 2 seconds to connect and 3 seconds to read, so that there is time to retry a report.
+        report_seconds: Seconds or a ``timedelta`` of the function's time that are reserved for the report.  At most
+            half of the time that is left at the start is reserved.
         artifacts: Creates the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
-        journal: Creates a journal that all environments of the function share; it is called at the first event.  With
-            it, Lambda's second delivery of an event is not handled, and a result that an earlier delivery has left is
-            reported.  If another environment has the job, the function waits until that one is dead, or has lived for
-            as long as the journal needs to take a job over; then it raises.  The handler does not begin before the
-            journal has that it does.  ``None`` for no journal.
-        on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, in a thread of its own.
+        journal: Creates a journal that all environments of the function share; it is called at the first event.
+            ``None`` for no journal.  The start of a job is written to the journal before the handler is called.  If
+            Lambda delivers the event of a finished job again, the handler is not called again.  If an earlier delivery
+            recorded a result but could not report it, this result is reported.  If another environment has the job, the
+            function waits until the journal lets it take the job over, which requires that the other environment has
+            ended.  If the other environment is still working after the time that a takeover needs, the function raises
+            a `cp_thirdparty.exceptions.JournalError`, so that Lambda delivers the event again later.
+        on_event: Called in a separate thread with a `cp_thirdparty.worker.events.JobEvent` for each event of a job.
         metrics: Counts each event before the function returns, such as
-            `cp_thirdparty.observability.prometheus_metrics`; ``None`` for none.  The action type of an invoke action is
-            the one of AWS.
+            `cp_thirdparty.observability.prometheus_metrics`; ``None`` to count nothing.  Invoke actions are counted
+            under the action type that AWS defines for them: category ``Invoke``, owner ``AWS``, provider ``Lambda``.
 
     Raises:
-        TypeError: An argument has a wrong type, cannot be called with what it gets, or cannot go to another process.
+        TypeError: An argument has a wrong type, does not accept the arguments with which it is called, or cannot be
+            pickled for the process of the handler.
         ValueError: ``report_seconds`` is out of its range: more than 0 and at most 1,000,000.
 
     .. versionadded:: 0.2.0
@@ -199,13 +207,13 @@ class LambdaHandler(Generic[_ConfigurationT]):
         self._runner: Runner[Any] = Runner(
             connect=_no_client, handler=handler, configuration=configuration, tokens=None, artifacts=artifacts
         )
-        pickle_runner(self._runner)  # what cannot go to another process is found out here
+        pickle_runner(self._runner)  # raises here, and not at the first event, if something cannot be pickled
         self._client = KeptClient(connect)
         self._report_seconds = read_seconds("report_seconds", report_seconds)
         self._create_journal = journal
         self._journal: Journal | None = None
         self._journal_calls = BoundedCalls("cp-thirdparty-journal")
-        # Of all events: a writer remembers what it could not write.
+        # The writers are kept for all later events, because a writer retries the changes that it could not write.
         self._writers: dict[JobScope, JournalWriter] = {}
         self._counter = None if metrics is None else EventCounter(metrics, self._warn)
         self._emitter = Emitter(on_event, self._counter)
@@ -216,20 +224,20 @@ class LambdaHandler(Generic[_ConfigurationT]):
         Handle one event.
 
         Args:
-            event: The event.  It has secrets: do not log it.
-            context: The context of the invocation, whose ``get_remaining_time_in_millis()`` is the time that is left.
-                An object without it has 900 seconds.
+            event: The event.  It contains secrets: do not log it.
+            context: The context of the invocation.  Its ``get_remaining_time_in_millis()`` returns the time that is
+                left.  If the object does not have this method, 900 seconds are assumed.
 
         Returns:
             ``None`` for an invoke action, or the result of the job for CodePipeline.
 
         Raises:
-            cp_thirdparty.exceptions.ResponseDecodeError: The event is not about a job, or has no job id, so nothing is
-                reported.  The handler was not called.
-            cp_thirdparty.exceptions.JournalError: The job has no result.  The journal cannot be used; or another
-                environment has the job; or CodePipeline has not accepted the result in time.  Lambda must deliver the
+            cp_thirdparty.exceptions.ResponseDecodeError: The event is not about a job, or has no job id, so nothing can
+                be reported.  The handler was not called.
+            cp_thirdparty.exceptions.JournalError: The job has no result, because the journal cannot be used, another
+                environment has the job, or CodePipeline did not accept the result in time.  Lambda must deliver the
                 event again.
-            Exception: What ``connect`` raised.  The handler was not called.
+            Exception: The error that ``connect`` raised.  The handler was not called.
         """
         limits = self._read_limits(context)
         if self._counter is not None:
@@ -254,7 +262,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         if self._create_journal is None:
             self._run(event, calls, failure, limits)
             return
-        self._journal_calls.end_within(limits.seconds_left())  # a journal that hangs must leave the time for the report
+        self._journal_calls.end_within(limits.seconds_left())  # a journal that hangs must not use the report's time
         outcome: Outcome | None
         try:
             writer = self._open_journal(event, self._create_journal)
@@ -278,10 +286,11 @@ class LambdaHandler(Generic[_ConfigurationT]):
         limits: _Limits,
     ) -> Outcome | None:
         """
-        Take the job of an event to its outcome; return ``None`` for a job that another delivery has finished.
+        Run the job of an event and return its outcome.  Return ``None`` if another delivery has finished the job.
 
         Raises:
-            JournalError: It is not known whether another environment has the job, or what its result is.
+            JournalError: It cannot be read from the journal whether another environment has the job, or which result
+                the job has.
         """
         entry = _take_over(writer, event.id, limits)
         try:
@@ -293,12 +302,13 @@ class LambdaHandler(Generic[_ConfigurationT]):
         if not is_finished:
             outcome = self._run(event, calls, failure, limits, writer=writer, entry=entry)
             if isinstance(outcome, LostRace):
-                with suppress(JournalError):  # the outcome has its event, and lets Lambda deliver again
+                # If the journal cannot be read, `LostRace` is returned: Lambda delivers the event again.
+                with suppress(JournalError):
                     if writer.is_finished(event.id):
                         calls.repeat(partial(writer.find_result, event.id))
                         return None
             return outcome
-        if entry is not None:  # an environment was killed while it wrote the end of the job
+        if entry is not None:  # an environment was killed between writing the finished job and deleting its entry
             writer.withdraw(event.id)
         calls.repeat(partial(writer.find_result, event.id))
         self._emit_outcome(LostRace(job=_find_offer(event)), limits)
@@ -349,10 +359,10 @@ class LambdaHandler(Generic[_ConfigurationT]):
 
     def _open_journal(self, event: LambdaJobEvent, create: Callable[[], Journal]) -> JournalWriter:
         """
-        Return what writes the journal, after it has written what it could not write for earlier events.
+        Return the writer of the journal, after it has retried the changes that it could not write for earlier events.
 
         Raises:
-            JournalError: The journal cannot be created, or what it has of this job could not be corrected.
+            JournalError: The journal cannot be created, or its entry of this job is wrong and could not be corrected.
         """
         if self._journal is None:
             journal = self._journal_calls.call(_LONGEST, create)
@@ -382,25 +392,34 @@ def _emit(emitter: Emitter, name: JobEventName, job: ClaimedJob, detail: str = "
 
 @attrs.frozen
 class _Limits:
-    """When the last call of an invocation ends, by `time.monotonic`, and the seconds before that for the report."""
+    """
+    The time limits of an invocation.
+
+    Attributes:
+        ends_at: When the last call must have ended, as a time of `time.monotonic`; ``None`` if there is no limit.
+        for_report: Seconds before ``ends_at`` that are reserved for the report.
+    """
 
     ends_at: float | None
     for_report: float
 
     def seconds_left(self) -> float:
-        """Return how many seconds are left before the report."""
+        """Return how many seconds are left until the time that is reserved for the report."""
         return math.inf if self.ends_at is None else max(0.0, self.ends_at - self.for_report - time.monotonic())
 
 
 def _take_over(writer: JournalWriter, job_id: str, limits: _Limits) -> JournalEntry | None:
     """
-    Return what the journal has of a job whose environment has ended; wait until it is known whether it has.
+    Take over the job of an event from an environment that has ended, and return its journal entry.
 
-    Lambda delivers an event again if its environment was killed.  A new environment cannot know at once whether the
-    lease of that one is over.
+    Return ``None`` if the journal has no unfinished job with this id, or if another environment still has the job.
+
+    Lambda delivers an event again if its environment was killed.  The lease of the killed environment may still be
+    valid then, and it looks the same as the lease of an environment that works.  So this function waits for as long as
+    the journal needs to detect that a lease is not renewed.
 
     Raises:
-        JournalError: The journal cannot be read, or there is too little time.
+        JournalError: The journal cannot be read, or the time of the function is too short for this wait.
     """
     for _ in range(_LOOKS):
         entry = _recover(writer, job_id)
@@ -416,7 +435,12 @@ def _take_over(writer: JournalWriter, job_id: str, limits: _Limits) -> JournalEn
 
 
 def _recover(writer: JournalWriter, job_id: str) -> JournalEntry | None:
-    """Return what the journal has of a job that no living environment has; leave other jobs to their own events."""
+    """
+    Return the journal entry of a job if its environment has ended; ``None`` if there is no such entry.
+
+    The journal also returns other jobs.  They are released, because each job is handled by the delivery of its own
+    event.
+    """
     found: JournalEntry | None = None
     for entry in writer.recover().entries:
         if entry.job.job_id == job_id:
@@ -427,7 +451,12 @@ def _recover(writer: JournalWriter, job_id: str) -> JournalEntry | None:
 
 
 def _read(event: Any) -> tuple[LambdaJobEvent, FailureDetails | None]:
-    """Return the job of an event, and what to report in place of a call of the handler."""
+    """
+    Return the job of an event, and the failure to report if the handler must not be called for it.
+
+    Raises:
+        ResponseDecodeError: The event has no job id.
+    """
     try:
         job = structure(event, LambdaJobEvent)
     except ResponseDecodeError as error:
@@ -456,4 +485,4 @@ def _connect() -> CustomJobClient:
 
 
 def _no_client() -> Any:
-    """Create nothing: each event has what takes the place of a client."""
+    """Fill the field ``connect`` of the runner; `_run` replaces it with the `EventClient` of each event."""

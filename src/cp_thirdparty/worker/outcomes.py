@@ -1,4 +1,4 @@
-"""The outcomes of a job in this worker, one class for each."""
+"""The possible outcomes of a job in this worker.  Each outcome is a class."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Reported:
     Attributes:
         job: The job.
         result: The reported result.
-        is_confirmed: ``False`` if a response was lost, and CodePipeline then responded that the job has a result: it
-            is most probably this one.
+        is_confirmed: ``False`` if the response to a report was lost, and the response to the retry was that the job
+            already has a result.  This is most probably the reported result.
     """
 
     job: AnyJob
@@ -48,7 +48,7 @@ class Gone:
 
     Attributes:
         job: The job.
-        error: Name of the last error, the status of the job, or why it ended.
+        error: Name of the last error, the status of the job, or the reason why it ended.
     """
 
     job: AnyJob
@@ -62,8 +62,8 @@ class Rejected:
 
     Attributes:
         job: The job.
-        reason: Why, such as ``"no client token"``.  It has no secret.  If the journal failed, it is the shortened
-            message of that error.
+        reason: The reason, such as ``"no client token"``.  It contains no secret.  If the journal failed, it is the
+            shortened message of the error.
         error: Name of the error that is the cause, or ``None``.
     """
 
@@ -77,7 +77,7 @@ class Uncertain:
     """
     The job may have been claimed by this worker or by another one.  Nothing was run or reported.
 
-    If it was this worker, the job times out in CodePipeline.  Look at it in the journal and in the customer's pipeline.
+    If this worker has claimed it, the job times out in CodePipeline.  Check the journal and the customer's pipeline.
 
     Attributes:
         job: The job.

@@ -1,4 +1,4 @@
-"""The least IAM policies that a worker needs: for one action type, and for a journal in DynamoDB."""
+"""Create least-privilege IAM policies: for a worker, a journal in DynamoDB, and a Lambda function."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cp_thirdparty.models import ActionTypeId
 
 __all__ = ["journal_policy", "lambda_policy", "worker_policy"]
 
-# What a `DynamoDBJournal` calls.
+# The operations that a `DynamoDBJournal` calls.
 _JOURNAL = ("BatchWriteItem", "DeleteItem", "PutItem", "Query")
 _TABLE = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 _ACCOUNT = re.compile(r"[0-9]{12}")
@@ -25,15 +25,18 @@ _ACCOUNT = re.compile(r"[0-9]{12}")
 
 def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) -> dict[str, Any]:
     """
-    Create the least IAM policy for a worker: the five operations of its kind of jobs, on this action type only.
+    Return the least-privilege IAM policy for a worker: the five operations of its kind of jobs, on one action type.
 
-    Two ARNs name the action type.  One is that of AWS's user guide, which has no account and ends with a slash ("Choose
-    and configure an appropriate permissions management strategy for your job worker" on its page of integration
-    models); the other is that of the Service Authorization Reference.  IAM compares them letter by letter.  For custom
-    actions, the guide has the owner in lower case, so there is one more ARN.
+    The documents of AWS write the ARN of an action type in different ways, and IAM compares ARNs letter by letter.  So
+    the policy contains each form:
 
-    That reference lists no resource for these operations, the user guide does.  Where AWS refuses the calls of a worker
-    that has this policy, the error of the call names the resource to allow.
+    * The form of the user guide has no account and ends with a slash.  The guide's page about integration models shows
+      it in "Choose and configure an appropriate permissions management strategy for your job worker".
+    * The form of the Service Authorization Reference has the account.
+    * For custom actions, the user guide writes the owner in lower case, so the policy has one more ARN.
+
+    The Service Authorization Reference lists no resource for these operations; the user guide does.  If AWS refuses the
+    calls of a worker that has this policy, the error of the call names the resource to allow.
 
     Args:
         action_type_id: The action type of the worker.
@@ -55,12 +58,12 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
             raise InvalidRequestError(f"action_type_id.{name}", rule)
     for part, member in (("category", action_type_id.category), ("owner", action_type_id.owner)):
         if not member.is_known:
-            # It would be part of an ARN, in which an asterisk means anything.
+            # An unknown value could contain an asterisk, which is a wildcard in an ARN.
             raise InvalidRequestError(f"action_type_id.{part}", "must be one that CodePipeline has")
     partition = _check_place(region, account)
     parts = f"{action_type_id.owner}/{action_type_id.category}/{action_type_id.provider}/{action_type_id.version}"
     operations = CUSTOM if action_type_id.owner == ActionOwner.CUSTOM else THIRD_PARTY
-    # The user guide writes the owner of custom actions in lower case, everything else does not.
+    # Only the user guide, and only for custom actions, writes the owner in lower case.
     spellings = ["custom" + parts.removeprefix("Custom"), parts] if operations is CUSTOM else [parts]
     prefix = f"arn:{partition}:codepipeline:{region}"
     resources = [*(f"{prefix}::actionType:{each}/" for each in spellings), f"{prefix}:{account}:actiontype:{parts}"]
@@ -70,7 +73,7 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
 
 def journal_policy(table_name: str, *, region: str, account: str) -> dict[str, Any]:
     """
-    Return the least IAM policy for a `DynamoDBJournal`: four operations, on its table only.
+    Return the least-privilege IAM policy for a `DynamoDBJournal`: four operations, on its table only.
 
     Args:
         table_name: The table of the journal.
@@ -108,10 +111,11 @@ def _check_place(region: str, account: str) -> str:
 
 def lambda_policy() -> dict[str, Any]:
     """
-    Return the least IAM policy for a Lambda function with a `LambdaHandler`: the two calls that report a result.
+    Return the least-privilege IAM policy for a Lambda function with a `LambdaHandler`: two calls that report a result.
 
-    These calls have no resource in the Service Authorization Reference, so the policy allows them on all.  A function
-    that returns its result needs neither.  Its log needs ``AWSLambdaBasicExecutionRole``.
+    The Service Authorization Reference lists no resource for these calls, so the policy allows them on all resources.
+    A function that returns its result, for an action type with a Lambda executor, does not need this policy.  To write
+    its log, each function also needs the AWS managed policy ``AWSLambdaBasicExecutionRole``.
 
     Returns:
         The policy document, ready for `json.dumps`.

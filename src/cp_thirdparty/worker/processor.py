@@ -1,4 +1,4 @@
-"""`JobProcessor`: one job from its offer to its accepted result, without a journal."""
+"""`JobProcessor`: work on single jobs, from the offer to the accepted result, without a journal."""
 
 from __future__ import annotations
 
@@ -35,33 +35,34 @@ _BY_TOKENS = "because the processor has client_tokens for third-party jobs, and 
 
 class JobProcessor(Generic[_ConfigurationT]):
     """
-    Does all steps of a job: details, acknowledgement, handler, result.  For Lambda functions, batch jobs, notebooks and
-    web applications.
+    Does all steps of a job: reads the details, acknowledges the job, calls the handler and reports the result.  Use it
+    in Lambda functions, batch jobs, notebooks and web applications.
 
-    A process that dies in the middle of a job loses it; use a `cp_thirdparty.worker.JobWorker` with a journal where
-    that matters.  Thread-safe when the handler is.  It keeps its clients, and the event loop of coroutines that
-    `process` runs, so create one outside of a Lambda's handler.
+    If the process crashes while it works on a job, the job is lost and times out in CodePipeline.  If that matters, use
+    a `cp_thirdparty.worker.JobWorker` with a journal.  The processor is thread-safe if the handler is.  It keeps its
+    clients, and the event loop for coroutines that `process` runs.  In a Lambda function, create it at the top level
+    of the module, so that invocations share it.
 
     Args:
         connect: Creates a `cp_thirdparty.ThirdPartyJobClient`, or a `cp_thirdparty.CustomJobClient`.  It is called
-            twice, at the first use: for a client that reads and one that reports.
+            twice, at the first use: for a client that reads and a client that reports.
         handler: A function, or an ``async def``, that does the work of one job.
-        configuration: The partner's class for the action configuration, or ``None`` to get the service's strings.
+        configuration: Your class for the action configuration; ``None`` for the strings that CodePipeline returned.
         client_tokens: A mapping or a callable from client id to client token; ``None`` for jobs of custom actions.
         job_timeout: Seconds or a ``timedelta`` that a handler has; ``None`` for 3,300, or 85,000 for jobs of custom
             actions.
-        artifacts: Makes the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
-        on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, for metrics, in a thread
-            of its own.  It may block or raise; `process` waits at most 2 seconds for it before it returns.
+        artifacts: Creates the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
+        on_event: Called in a separate thread with a `cp_thirdparty.worker.events.JobEvent` for each event of a job.  It
+            may block or raise; `process` waits at most 2 seconds for it before it returns.
         metrics: Counts each event in the thread of its job, such as
-            `cp_thirdparty.observability.prometheus_metrics`; ``None`` for none.  A processor has no health and no
-            journal, so it calls only ``record``.
+            `cp_thirdparty.observability.prometheus_metrics`; ``None`` to count nothing.  A processor has no health and
+            no journal, so it calls only ``record``.
 
             .. versionadded:: 0.2.0
 
     Raises:
-        TypeError: An argument has a wrong type, a callable does not take what it is called with, or a field of the
-            configuration class has a type that `cp_thirdparty.structure_configuration` does not read.
+        TypeError: An argument has a wrong type, a callable does not accept the arguments with which it is called, or a
+            field of the configuration class has a type that `cp_thirdparty.structure_configuration` does not read.
         ValueError: ``job_timeout`` is out of its range: more than 0 and at most 1,000,000.
     """
 
@@ -134,7 +135,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         on_event: EventHook | None = None,
         metrics: WorkerMetrics | None = None,
     ) -> None:
-        # Without an action type, it is known by the tokens for which jobs this processor is.
+        # A processor has no action type.  With client tokens, it is for third-party jobs, otherwise for custom jobs.
         self._kind = CUSTOM if client_tokens is None else THIRD_PARTY
         tokens = read_tokens(client_tokens, self._kind)
         if isinstance(tokens, str):
@@ -161,21 +162,22 @@ class JobProcessor(Generic[_ConfigurationT]):
         Do all steps of one job.
 
         Args:
-            job: A job of a poll.
+            job: A job that a poll has returned.
             seconds_left: Seconds or a ``timedelta`` until this process ends, such as a Lambda invocation's
-                ``context.get_remaining_time_in_millis() / 1000``; ``None`` for no end.  With less than a second left,
-                the job is handed back.  Half a second before the end, the deadline of the handler is over: a coroutine
-                is cancelled, and the job is reported as failed.  A function that does not look at `Job.deadline` is not
-                stopped.  Each call to CodePipeline ends with the process, also if the deadline of its client is later.
+                ``context.get_remaining_time_in_millis() / 1000``; ``None`` if it does not end.  If less than a second
+                is left, the job is handed back.  The deadline of the handler is half a second before the end: then a
+                coroutine is cancelled, and the job is reported as failed.  A function cannot be cancelled; it must
+                check `Job.deadline`.  All calls to CodePipeline end before the process, even if the deadline of the
+                client is later.
 
         Returns:
-            The outcome of the job.  Nothing that CodePipeline or the handler does is raised.
+            The outcome of the job.  Errors of CodePipeline and of the handler are not raised.
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: ``connect`` could not create a client.
-            TypeError: The job is of the other kind.
+            TypeError: The job is a custom job but the processor has client tokens, or the reverse.
             RuntimeError: An event loop runs in this thread, and the handler is asynchronous: await `process_async`.
-            KeyboardInterrupt: Ctrl-C came while the handler ran; the job has been reported as failed.
+            KeyboardInterrupt: Ctrl-C was pressed while the handler ran; the job was reported as failed.
         """
         self._refuse_in_loop("process_async")
         processing = self._start(job, self._coroutines, _end_of(seconds_left))
@@ -186,26 +188,27 @@ class JobProcessor(Generic[_ConfigurationT]):
         """
         Do all steps of one job without blocking the event loop.
 
-        A coroutine of the handler runs in the event loop of the caller.  A function, and the calls to CodePipeline, run
-        in another thread, with the context variables of the caller.
+        If the handler is an ``async def``, it runs in the event loop of the caller.  A handler that is a function, and
+        the calls to CodePipeline, run in another thread, with the context variables of the caller.
 
-        If the awaiting task is cancelled, the job is not lost.  Before its claim, it is handed back.  Afterwards the
-        handler is cancelled, and the job is reported as failed, if there is no result yet.  `asyncio.CancelledError` is
-        raised after that, within about 10 seconds; after a second cancellation at once, and a thread goes on to report.
+        If the awaiting task is cancelled, the job is not lost.  A job that is not claimed yet is handed back.  For a
+        claimed job without a result, the handler is cancelled and the job is reported as failed.  After that, within
+        about 10 seconds, `asyncio.CancelledError` is raised.  If the task is cancelled a second time,
+        `asyncio.CancelledError` is raised at once, and a thread continues to report.
 
         Args:
-            job: A job of a poll.
-            seconds_left: As for `process`.  A function that does not end in time is left in its thread, and the job is
-                reported as failed.
+            job: A job that a poll has returned.
+            seconds_left: As for `process`.  If a handler that is a function does not end in time, the job is reported
+                as failed, and the function continues to run in its thread.
 
         Returns:
-            The outcome of the job.  Nothing that CodePipeline or the handler does is raised.
+            The outcome of the job.  Errors of CodePipeline and of the handler are not raised.
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: ``connect`` could not create a client.
-            TypeError: The job is of the other kind.
+            TypeError: The job is a custom job but the processor has client tokens, or the reverse.
             asyncio.CancelledError: The awaiting task was cancelled.
-            KeyboardInterrupt: Ctrl-C came while the handler ran; the job has been reported as failed.
+            KeyboardInterrupt: Ctrl-C was pressed while the handler ran; the job was reported as failed.
 
         .. versionadded:: 0.2.0
         """
@@ -224,8 +227,8 @@ class JobProcessor(Generic[_ConfigurationT]):
         Args:
             action_type_id: The action type.
             max_batch_size: The most jobs, at least 1.
-            seconds_left: As for `process`, for the poll and all its jobs.  Jobs for which no time is left are handed
-                back.  With less than a second left there is no poll, and no outcome.
+            seconds_left: As for `process`, but for the poll and all its jobs together.  Jobs for which no time is left
+                are handed back.  If less than a second is left at the start, there is no poll and no outcome.
 
         Yields:
             The outcome of each job.
@@ -243,7 +246,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         """
         Poll once and process the jobs that the poll returns, without blocking the event loop.
 
-        It is `poll` with `process_async`.  A cancelled poll claims nothing.
+        It does the same as `poll`, but calls `process_async` for each job.  A cancelled poll claims no job.
 
         Args:
             action_type_id: The action type.
@@ -298,7 +301,11 @@ class JobProcessor(Generic[_ConfigurationT]):
         )
 
     def _refuse_in_loop(self, name: str) -> None:
-        """Refuse to block an event loop before a job is claimed: its handler may wait for that very loop."""
+        """
+        Raise if an asynchronous handler would block the event loop of this thread.
+
+        This is checked before a job is claimed.  The handler may wait for the blocked loop, and would never end.
+        """
         if not is_async_callable(self._runner.handler):
             return
         try:

@@ -1,4 +1,4 @@
-"""What a handler returns, checked and truncated to what the service accepts."""
+"""The results that a handler returns.  They are checked, and truncated to the limits of CodePipeline."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ class Succeeded:
 
     Attributes:
         current_revision: The revision that the job has produced.
-        execution_details: What the customer's console shows.
+        execution_details: Details that the console of CodePipeline shows to the customer.
         output_variables: Values by name that later actions of the pipeline can use; for custom actions only.  They are
-            not treated as secrets.  Names have letters, digits, ``@``, ``-`` and ``_``; names and values have at most
-            122,880 bytes together.
+            not treated as secrets.  Names consist of letters, digits, ``@``, ``-`` and ``_``.  All names and values
+            together have at most 122,880 bytes.
 
             .. versionadded:: 0.2.0
 
@@ -76,23 +76,28 @@ class Succeeded:
 @attrs.frozen(kw_only=True, weakref_slot=False, init=False)
 class Continued:
     """
-    This job has ended and the action goes on: a later poll returns a new job that has the token.
+    This job has ended and the action continues: a later poll returns a new job with the continuation token.
 
-    Create it before you start what the token stands for, because a token that the service would refuse is refused here.
+    Create this object before you start the work that the token refers to.  Then a token that CodePipeline would refuse
+    raises an error before the work has started.
 
     Args:
-        continuation_token: What the next job needs to go on, 1 to 2,048 characters.  It is not treated as a secret.
-        state: An object in place of the token: of an attrs class, a dataclass or a pydantic model.  `Job.state` of the
-            next job returns it.  Its token is JSON; the class attribute ``__state_version__`` (default: 1) is in it.
+        continuation_token: A string that the next job needs to continue, 1 to 2,048 characters.  It is not treated as a
+            secret.
+        state: An object to use in place of a token: of an attrs class, a dataclass or a pydantic model.  It is written
+            to the token as JSON, with the version in the class attribute ``__state_version__`` (default: 1).
+            `Job.state` of the next job returns the object.
 
             .. versionadded:: 0.2.0
 
         current_revision: The revision that the job has produced.
-        execution_details: What the customer's console shows.
+        execution_details: Details that the console of CodePipeline shows to the customer.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: The token, or that of the state, breaks a limit of the service.
-        TypeError: A part has a wrong type, or the state cannot be written as JSON and read again, such as a secret.
+        cp_thirdparty.exceptions.InvalidRequestError: The token, or the token of the state, breaks a limit of
+            CodePipeline.
+        TypeError: An argument has a wrong type, or the state has a value that cannot be converted to JSON and back,
+            such as a secret.
     """
 
     continuation_token: str = attrs.field(validator=_check_token)
@@ -134,21 +139,23 @@ class Continued:
 
 
 Result: TypeAlias = Succeeded | Continued | FailureDetails
-"""What a handler returns and the worker reports for a job."""
+"""A result of a job: a handler returns it, and the worker reports it to CodePipeline."""
 
 
 def accept_result(returned: object) -> Result:
     """
-    Return the result of a handler as it is reported: plain objects of this library, truncated to the service's limits.
+    Return the result to report for the return value of a handler.
+
+    It consists of objects of this library's own classes, not of subclasses, and is truncated to CodePipeline's limits.
 
     Args:
-        returned: What the handler has returned.
+        returned: The return value of the handler.
 
     Raises:
-        TypeError: It is not a result, or a part of it has a wrong type.
+        TypeError: The value is not a result, or a part of it has a wrong type.
         cp_thirdparty.exceptions.InvalidRequestError: A field of a part has a wrong type.
     """
-    if isinstance(returned, JobFailedError):  # it was meant to be raised
+    if isinstance(returned, JobFailedError):  # the handler has returned the error, and should have raised it
         return failure_details(returned)
     if isinstance(returned, FailureDetails):
         return fit_failure_details(_validate(returned))
@@ -168,17 +175,17 @@ def accept_result(returned: object) -> Result:
 
 
 def _validate(model: _ModelT) -> _ModelT:
-    """Check the types of the fields again: an object can be created or changed without its constructor."""
+    """Check the types of the fields again, because an object can be created or changed without its constructor."""
     attrs.validate(model)
     return model
 
 
 def without_decoration(result: Result) -> Result | None:
     """
-    Return the same result without the parts that the action does not depend on; ``None`` if it has no such parts.
+    Return the same result without its optional parts; ``None`` if it has no such parts.
 
     Execution details, the current revision and the external execution id of a failure are left out.  A continuation
-    token and output variables stay, because this action or later ones cannot go on without them.
+    token and output variables stay, because this action or later actions cannot continue without them.
 
     Args:
         result: A result that the service has refused.
@@ -194,7 +201,7 @@ def without_decoration(result: Result) -> Result | None:
 
 def failure_details(failure: JobFailedError) -> FailureDetails:
     """
-    Return what the service accepts of a failure.
+    Convert the error of a handler to failure details that CodePipeline accepts.
 
     Strings that are too long are truncated on a code point and end in ``…``.  Characters that cannot be encoded become
     ``?``.  An empty message is replaced, and an empty id is left out.

@@ -1,4 +1,4 @@
-"""Calls the handler of a job and returns its result; `Runner.run` never raises."""
+"""Call the handler of a job and return its result.  `Runner.run` never raises."""
 
 from __future__ import annotations
 
@@ -41,34 +41,35 @@ Handler: TypeAlias = Callable[[Job[_ConfigurationT]], Result | Awaitable[Result]
 """
 A function of yours, or an ``async def``, that does the work of one job.
 
-All coroutines of a worker run in one event loop, so they may share what belongs to it.  The handler returns a
-`Succeeded`, a `Continued` or a `cp_thirdparty.FailureDetails`.
+The handler returns a `Succeeded`, a `Continued` or a `cp_thirdparty.FailureDetails`.  All coroutines of a worker run in
+one event loop, so they may share objects that belong to this loop, such as an HTTP session.
 """
 
 ArtifactsFactory: TypeAlias = Callable[..., ArtifactStore]
 """
-`ArtifactStore.for_job`, or a ``functools.partial`` of it with more settings, creates the artifact store of a job.
+Creates the artifact store of a job: `ArtifactStore.for_job`, or a ``functools.partial`` of it with more settings.
 
-A factory that has parameters ``deadline`` and ``is_cancelled`` with the default ``None`` gets those of the job.
+If a factory has parameters ``deadline`` and ``is_cancelled`` with the default ``None``, it is called with the deadline
+of the job and a function that returns whether the job was cancelled.
 """
 
 
 @attrs.frozen(kw_only=True)
 class HandlerRun:
     """
-    The result of one run of a handler, and what to log about it.
+    The result of one run of a handler, and details for the log.
 
     It can be pickled, whatever the handler returned or raised.
 
     Attributes:
         result: The result to report.
-        failure: What failed in the handler, for the log; empty if nothing failed.
-        error: Class and message of what failed, without its place.
-        where: The place of what failed.
-        was_interrupted: Whether Ctrl-C ended it.
-        has_timed_out: Whether it was cancelled at its deadline, or because its result is no longer wanted.
-        problems: What the end of the job left behind, for the log.  The worker writes it, because handlers of logs are
-            the partner's code: here, they could delay the result.
+        failure: A description of the failure of the handler, for the log; empty if nothing failed.
+        error: Class and message of the exception that the handler raised, without the place in the code.
+        where: The place in the code where the exception was raised.
+        was_interrupted: Whether Ctrl-C ended the handler.
+        has_timed_out: Whether the handler was cancelled at its deadline, or because its result is no longer needed.
+        problems: Messages about files or connections that could not be removed or closed after the job.  The worker
+            logs them later, because log handlers are code of the partner, which could delay the result here.
     """
 
     result: Result
@@ -86,10 +87,10 @@ class Runner(Generic[_ConfigurationT]):
     Runs the handler of one action type.
 
     Attributes:
-        connect: Creates a client, for a runner in another process.
+        connect: Creates a client.  It is called if the runner runs in another process.
         handler: Does the work of a job.
         configuration: The class for the action configuration; ``None`` for the strings that CodePipeline returned.
-        tokens: Returns client tokens by client id; ``None`` for jobs that have none.
+        tokens: Returns the client token for a client id; ``None`` for custom jobs, which have no client tokens.
         artifacts: Creates the artifact store of a job, or ``None`` for `ArtifactStore.for_job`.
     """
 
@@ -100,7 +101,7 @@ class Runner(Generic[_ConfigurationT]):
     artifacts: ArtifactsFactory | None = None
 
     def prepare(self, coroutines: CoroutineRunner) -> NotStarted | None:
-        """Prepare to run the handler; return why it cannot be run."""
+        """Start the event loop if the handler is asynchronous; return an error if it cannot be started."""
         if is_async_callable(self.handler):
             try:
                 coroutines.start()
@@ -124,17 +125,17 @@ class Runner(Generic[_ConfigurationT]):
         """
         Run the handler, after `prepare`.
 
-        This method raises nothing: each exception of a handler, and each value that it returns, becomes a result.  The
-        customer reads the message of a failure, so it comes from this library or from a
-        `cp_thirdparty.JobFailedError`, never from another exception.
+        This method never raises: each exception of the handler, and each value that it returns, becomes a result.  The
+        customer reads the message of a failure.  So the message comes only from this library or from a
+        `cp_thirdparty.JobFailedError`, and never from another exception, which could contain secrets.
 
         Args:
             offer: The job.
-            details: Its details.
-            client: Reads the details again, for new artifact credentials.
-            client_token: The token of its client; ``None`` if it has none.
-            seconds_left: Seconds that the handler has.  A coroutine is cancelled when they are over.
-            cancelled: Set when the result is no longer wanted.
+            details: The details of the job.
+            client: The client that reads the details again, to get new artifact credentials.
+            client_token: The client token of the job; ``None`` for a custom job.
+            seconds_left: Seconds that the handler has.  After these seconds, a coroutine is cancelled.
+            cancelled: Set when the result is no longer needed.
             coroutines: Runs the coroutine of an asynchronous handler.
             stopping: Set when the worker stops.
             cancel_timeout: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
@@ -205,8 +206,8 @@ class Runner(Generic[_ConfigurationT]):
         except HandlerTimeoutError:
             late = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=timeout_message(seconds_left))
             return HandlerRun(result=late, has_timed_out=True)
-        except BaseException as failure:  # noqa: BLE001 - SystemExit of a handler must not cost the job either
-            end_copy(process_id)  # with the status of the exception
+        except BaseException as failure:  # noqa: BLE001 - the job must get a result, even after SystemExit
+            end_copy(process_id)  # while the exception is handled, so that it decides the exit status
             return _failure_result(failure, job.id)
         finally:
             end_copy(process_id)
@@ -228,10 +229,10 @@ class Runner(Generic[_ConfigurationT]):
 
 
 def _open_parameters(function: Callable[..., object]) -> frozenset[str]:
-    """Return the names of the parameters that are ``None`` by default; a factory of the partner may have others."""
+    """Return the names of the parameters whose default is ``None``.  A factory of the partner may not have them all."""
     try:
         parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # it is not written in Python
+    except (TypeError, ValueError):  # raised for a function that is not written in Python
         return frozenset()
     return frozenset(name for name, parameter in parameters.items() if parameter.default is None)
 
@@ -251,7 +252,7 @@ def _failure_result(failure: BaseException, job_id: str) -> HandlerRun:
 
 
 def _close(job: Job[Any], handler_run: HandlerRun) -> HandlerRun:
-    """Close a job whose handler has ended; nothing that it leaves behind changes the result."""
+    """Close a job whose handler has ended.  A failure is added to the problems, and does not change the result."""
     try:
         return attrs.evolve(handler_run, problems=job.close())
     except BaseException as failure:  # noqa: BLE001 - a handler may have replaced parts of the job
@@ -260,21 +261,21 @@ def _close(job: Job[Any], handler_run: HandlerRun) -> HandlerRun:
         return attrs.evolve(handler_run, problems=(problem,), was_interrupted=handler_run.was_interrupted or is_ctrl_c)
 
 
-# --- in another process: only the job's ids and the pickled runner get there
+# --- code for other processes, which get only the ids of the job and the pickled runner
 
-# One event loop for all jobs of this process, whichever runner they have.
+# One event loop for the jobs of all runners in this process.
 _COROUTINES: Final = AsyncHandlers()
 
 
 @attrs.frozen(kw_only=True)
 class NotStarted:
     """
-    A handler was not called, because its process could not prepare the job.  Another process may be able to.
+    The handler was not called, because its process could not prepare the job.  Another process may succeed.
 
     Attributes:
-        error: The error if it is one of this library, which can be pickled, or ``None``.
-        error_name: Name of its class.
-        is_initialised: Whether the process has the handler and a client.  If not, it can run no job at all.
+        error: The error if it is an error of this library, because these can be pickled; otherwise ``None``.
+        error_name: Name of the error's class.
+        is_initialised: Whether the process has loaded the handler and created a client.  If not, it cannot run any job.
     """
 
     error: CodePipelineJobError | None
@@ -284,8 +285,8 @@ class NotStarted:
 
 @functools.lru_cache(maxsize=8)
 def _load(runner: bytes) -> tuple[Runner[Any], AnyClient]:
-    """Keep the runner and its client for the next job; equal runners pickle alike."""
-    loaded: Runner[Any] = pickle.loads(runner)  # noqa: S301 - the worker itself has sent it
+    """Load the runner and create its client, and keep both for the next job with the same pickled runner."""
+    loaded: Runner[Any] = pickle.loads(runner)  # noqa: S301 - the worker has pickled it
     return loaded, loaded.connect()
 
 
@@ -297,21 +298,21 @@ def run_in_executor(
     stopping: threading.Event | None = None,
 ) -> HandlerRun | NotStarted:
     """
-    Run a pickled runner in another process than the worker's.  It reads the details of the job itself.
+    Run a pickled runner in a process other than the worker's.  This process reads the details of the job itself.
 
     Args:
         runner: A pickled `Runner`.
         offer: The job, already acknowledged.
         deadline: When the job times out, in seconds since 1970.
-        may_begin: Called just before the handler; ``False`` if the worker does not want the job any more.
-        stopping: Set when the worker stops; ``None`` if this process does not learn it.
+        may_begin: Called just before the handler; returns ``False`` if the handler must not be called any more.
+        stopping: Set when the worker stops; ``None`` if this process is not informed of that.
 
     Returns:
-        How the handler ended, or that it was not called.
+        The result of the handler, or a `NotStarted` if the handler was not called.
 
     Raises:
-        cp_thirdparty.worker._start_permit.BegunBeforeError: The handler has begun before, in a process of the executor
-            that has died.
+        cp_thirdparty.worker._start_permit.BegunBeforeError: The handler has already begun, in a process of the executor
+            that has ended.
     """
     loaded: Runner[Any] | None = None
     try:
@@ -323,10 +324,10 @@ def run_in_executor(
     except BaseException as failure:  # noqa: BLE001 - the partner's code may raise anything, and the handler did not run
         _load.cache_clear()  # a new client loads the AWS credentials again
         if loaded is not None and loaded.tokens is not None:
-            loaded.tokens.refresh(offer.client_id)  # CodePipeline may have refused an old one
+            loaded.tokens.refresh(offer.client_id)  # CodePipeline may have refused an old token
         return _not_started(failure, is_initialised=loaded is not None)
     finally:
-        del runner  # that of an event of Lambda holds its secrets, and this frame stays above that of the handler
+        del runner  # a runner of a Lambda event contains secrets, which the handler could read in this frame
     not_started = loaded.prepare(_COROUTINES)
     if not_started is not None:
         return not_started
@@ -335,7 +336,7 @@ def run_in_executor(
             return NotStarted(error=None, error_name=WITHDRAWN)
     except BegunBeforeError:
         raise
-    except Exception as failure:  # noqa: BLE001 - Dask's scheduler cannot be reached, for any reason
+    except Exception as failure:  # noqa: BLE001 - the connection to Dask's scheduler may raise anything
         return _not_started(failure)
     return loaded.run(
         offer,
@@ -350,7 +351,7 @@ def run_in_executor(
 
 
 def _not_started(failure: BaseException, *, is_initialised: bool = True) -> NotStarted:
-    # A subclass of the partner may be one that the worker's process cannot load.
+    # The worker's process may not be able to load a partner's subclass of an error.
     is_ours = type(failure).__module__ == CodePipelineJobError.__module__
     error = failure if is_ours and isinstance(failure, CodePipelineJobError) else None
     return NotStarted(error=error, error_name=class_name(failure), is_initialised=is_initialised)

@@ -24,7 +24,7 @@ from cp_thirdparty.worker.results import Result
 
 __all__ = ["SqliteJournal"]
 
-# A job of this id without a scope is the same job; if nobody works on it, the claim replaces its row.
+# A row with this job id and without a scope is the same job.  If no worker works on it, the claim replaces the row.
 _REPLACE: Final = (
     "DELETE FROM jobs WHERE job_id = ? AND (owner IS NULL OR state IN ('DONE', 'UNCERTAIN'))",
     "DELETE FROM entries WHERE job_id = ? AND scope = '' AND (owner IS NULL OR state IN ('DONE', 'UNCERTAIN'))",
@@ -50,7 +50,7 @@ _ADD_SCOPE: Final = """
 _FINISHED: Final = "SELECT 1 FROM entries WHERE job_id = ? AND scope = ? AND state = 'DONE'"
 _OWN: Final = "WHERE job_id = ? AND owner = ? AND state <> 'DONE'"
 
-# Finished jobs that are deleted in one transaction.
+# How many finished jobs are deleted in one transaction.
 _BATCH: Final = 200
 
 _ENDED: Final = "ended by an operator"
@@ -60,24 +60,25 @@ class SqliteJournal:
     """
     A journal in one SQLite file.
 
-    A change survives the end of its process when a method returns.  `claim`, `running` and `end` also wait until the
-    disk has it, and all changes before it: after a power loss the file has each job that was acknowledged, and each
-    handler that began.  The other changes are on the disk when the next of these methods returns, for any job,
-    or when the system writes its buffers, on Linux after about 30 seconds.  If a power loss undoes one of them, the
-    result is resent, or the job continues as one whose handler was interrupted; CodePipeline still accepts one
-    result only.
+    When a method returns, its change survives the end of the process.  `claim`, `running` and `end` also wait until
+    their change and all earlier changes are on the disk.  So after a power loss, the file contains each job that was
+    acknowledged, and each handler that began.
 
-    Changes of several threads are committed together.  Thread-safe, and several processes of one machine may use one
-    file, also from several containers that share a volume.  Do not put it on a network file system, where locks do not
-    hold.
+    The changes of other methods reach the disk when `claim`, `running` or `end` returns next, for any job, or when the
+    system writes its buffers, on Linux after about 30 seconds.  If a power loss undoes such a change, the result is
+    resent, or the job continues as a job whose handler was interrupted.  CodePipeline still accepts one result only.
 
-    One object belongs to one worker.  A child of a fork can neither write nor close it.
+    Changes of several threads are committed together.  The journal is thread-safe.  Several processes of one machine
+    may use one file, also in several containers that share a volume.  Do not put it on a network file system, where
+    file locks are not reliable.
 
-    It keeps ids, scopes, states and results, and no secret; a continuation token is part of a result.  Only its user
-    can read a file that it creates.
+    One object belongs to one worker.  A forked child can neither write to the object nor close it.
+
+    The file contains ids, scopes, states and results, and no secret.  A continuation token is part of a result.  Only
+    the user of the process can read a file that this class creates.
 
     Args:
-        path: The file.  It is created if it is missing, but its directory is not.  A relative path is made absolute
+        path: The file.  It is created if it does not exist; its directory must exist.  A relative path is made absolute
             at once.
         clock: Returns the time in seconds since 1970.
 
@@ -87,7 +88,7 @@ class SqliteJournal:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time) -> None:
-        # Without symbolic links: the files beside the journal must be the same by each name of it.
+        # Symbolic links are resolved, because all workers must use the same side files, whichever path they are given.
         self._path = Path(os.path.realpath(path))
         self._clock = clock
         self._scopes: dict[JobScope, str] = {}
@@ -119,7 +120,7 @@ class SqliteJournal:
         Record that the job is about to be acknowledged.
 
         Returns:
-            ``False`` when a worker of this file has the job, or when this object has an unfinished job with this id in
+            ``False`` if a worker of this file has the job, or if this object has an unfinished job with this id in
             another scope.
 
         Raises:
@@ -134,7 +135,7 @@ class SqliteJournal:
             "owner": self._owner.name,
             "now": self._clock(),
         }
-        if self._file.write((_CLAIM, values), is_synced=True) == 1:  # nearly always
+        if self._file.write((_CLAIM, values), is_synced=True) == 1:  # the usual case: no row must be replaced
             return True
         replaced = ((statement, (job.job_id,)) for statement in _REPLACE)
         return self._file.write(*replaced, (_CLAIM, values), is_synced=True) == 1
@@ -154,9 +155,9 @@ class SqliteJournal:
 
         Args:
             job_id: The job's id.
-            crashes: How many times a worker died while the job ran alone.
-            is_suspect: Whether a worker died while the job ran beside others.
-            is_alone: Whether the handler of this job runs now and no other one does.
+            crashes: How many times the process of a worker crashed while it ran this job and no other one.
+            is_suspect: Whether the process of a worker crashed while it ran this job and others.
+            is_alone: Whether the handler of this job is the only one that runs now.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
@@ -216,22 +217,23 @@ class SqliteJournal:
 
     def recover(self, scope: JobScope) -> Recovered:
         """
-        Take over the unfinished jobs of a scope that no living worker has, and those without a scope.
+        Take over the unfinished jobs of a scope, and the unfinished jobs without a scope, that no running worker has.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be read or written.
         """
         self._file.refuse_if_lost()
-        self._add_scope(scope)  # a row of it that was damaged is repaired
+        self._add_scope(scope)  # this also repairs a damaged row of the scope
         dead = self._find_dead()
-        # Not synced: a power loss also ends this process, and the next one takes the jobs over.
+        # There is no need to wait for the disk: a power loss also ends this process, and the next process takes the
+        # jobs over.
         recovered = self._file.transact(partial(_takeover.take_over, scope=scope, owner=self._owner.name, dead=dead))
         self._owner.remove_files(dead)
         return recovered
 
     def is_finished(self, job_id: str, scope: JobScope) -> bool:
         """
-        Return whether the journal has a job of that id and scope as finished.
+        Return whether a job is recorded as finished.
 
         Args:
             job_id: The job's id.
@@ -245,7 +247,7 @@ class SqliteJournal:
 
     def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
         """
-        Yield the jobs, in no order, as they were when this was called.  Those that cannot be read are left out.
+        Yield the jobs as they were when this was called, in no particular order.  Unreadable jobs are left out.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be read.
@@ -291,13 +293,13 @@ class SqliteJournal:
 
     def end(self, job_id: str) -> None:
         """
-        Mark an unfinished job as finished, on behalf of an operator.  CodePipeline gets no result of it.
+        Mark an unfinished job as finished, on behalf of an operator.  No result is reported to CodePipeline.
 
         Args:
-            job_id: Id of a job that no living worker has, or that is `JournalState.UNCERTAIN`.
+            job_id: Id of a job that no running worker has, or that is `JournalState.UNCERTAIN`.
 
         Raises:
-            cp_thirdparty.exceptions.JournalError: There is no such job, a living worker has it, or the file cannot be
+            cp_thirdparty.exceptions.JournalError: There is no such job, a running worker has it, or the file cannot be
                 written.
         """
         dead = self._find_dead()
@@ -306,7 +308,7 @@ class SqliteJournal:
 
     def close(self) -> None:
         """
-        Release all unfinished jobs, and close the file.  In a child of a fork it does nothing.
+        Release all unfinished jobs, and close the file.  In a forked child, do nothing.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The jobs could not be released.  The file is closed; other processes
@@ -324,7 +326,7 @@ class SqliteJournal:
         raise TypeError("a SqliteJournal cannot be pickled, because it has an open file; create one in each process")
 
     def _add_scope(self, scope: JobScope) -> str:
-        """Record what the key of a scope stands for, and return the key."""
+        """Record a scope under its key, and return the key."""
         key = self._scopes.get(scope)
         if key is None:
             text = _sqlite_rows.text_of_scope(scope)

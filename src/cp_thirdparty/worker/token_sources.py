@@ -1,4 +1,4 @@
-"""Where client tokens are kept: environment variables, or AWS Secrets Manager.  Both can go to other processes."""
+"""Read client tokens from environment variables or AWS Secrets Manager.  Both sources can be pickled."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LOOK_UP: Final[Request[None]] = Request(
     service="secretsmanager",
 )
 
-# Seconds for a look-up with its attempts, as for other calls.
+# Seconds for a look-up with all its attempts: the same as the default deadline of other calls.
 _LOOK_UP_SECONDS: Final = 60.0
 
 _NO_NAME = re.compile(r"[^A-Z0-9]")
@@ -49,24 +49,24 @@ _NO_NAME = re.compile(r"[^A-Z0-9]")
 @attrs.frozen
 class EnvironmentTokens:
     """
-    Client tokens in environment variables: for a few customers, or a test.
+    Client tokens in environment variables: for a few customers, or for tests.
 
     The name of a variable is the prefix and the client id in upper case, with ``_`` for each character that is neither
     a letter nor a digit: the token of ``7c9e-66`` is in ``CP_CLIENT_TOKEN_7C9E_66``.  Thread-safe.
 
-    A variable that changes in the worker's process counts at the next look-up, also for handlers in
-    ``executor=processes(n)``, whose processes get the present value for their client.  The processes of other
-    executors keep the environment with which they were started: there, restart the worker after a change, or use
-    tokens from a store.
+    A change of a variable in the worker's process takes effect at the next look-up.  Handlers in
+    ``executor=processes(n)`` see it too, because each process gets the present token of its client.  The processes of
+    other executors keep the environment with which they were started.  With these, restart the worker after a change,
+    or use another source of tokens, such as `SecretsManagerTokens`.
 
     Attributes:
-        prefix: What each name begins with.
+        prefix: The begin of the name of each variable.
     """
 
     prefix: str = "CP_CLIENT_TOKEN_"
 
     def __call__(self, client_id: str) -> SecretStr | None:
-        """Return the client token of a client, or ``None`` when there is no such variable, or an empty one."""
+        """Return the client token of a client, or ``None`` if the variable does not exist or is empty."""
         token = os.environ.get(self.variable(client_id))
         return SecretStr(token) if token else None
 
@@ -81,17 +81,17 @@ class EnvironmentTokens:
 
 class SecretsManagerTokens:
     """
-    Client tokens in AWS Secrets Manager: one secret for each client, whose text is the token.
+    Client tokens in AWS Secrets Manager: one secret for each client, whose string is the token.
 
-    A token is kept for a while, and fetched again when CodePipeline does not take it.  A look-up ends within a minute,
-    and a response has at most 32 MiB.  Thread-safe.  It can be pickled; each process makes a client of its own.  The
-    caller needs ``secretsmanager:GetSecretValue`` on the secrets.
+    A token is cached for the seconds of ``keep``, and fetched again if CodePipeline refuses it.  A look-up ends within
+    a minute, and a response has at most 32 MiB.  The object is thread-safe and can be pickled; each process creates its
+    own client.  The caller needs ``secretsmanager:GetSecretValue`` on the secrets.
 
     Args:
-        prefix: What the name of each secret begins with; the client id follows.
-        region_name: AWS region of the secrets; default: that of the environment or the profile.
-        endpoint_url: URL of another endpoint, such as a VPC endpoint.
-        keep: Seconds or a ``timedelta`` for which a token is kept, at least 0.
+        prefix: The name of each secret is this prefix followed by the client id.
+        region_name: AWS region of the secrets; ``None`` for the region of the environment or the profile.
+        endpoint_url: URL of another endpoint, such as a VPC endpoint; ``None`` for the default endpoint.
+        keep: Seconds or a ``timedelta`` for which a token is cached, at least 0.
         clock: Returns the time in seconds.
 
     Raises:
@@ -116,10 +116,10 @@ class SecretsManagerTokens:
 
     def __call__(self, client_id: str) -> SecretStr | None:
         """
-        Return the client token of a client, or ``None`` when there is no such secret, or none with a string.
+        Return the client token of a client, or ``None`` if the secret does not exist or has no string.
 
         Raises:
-            cp_thirdparty.exceptions.ThirdPartyError: Secrets Manager could not be asked, or it refused.
+            cp_thirdparty.exceptions.ThirdPartyError: Secrets Manager could not be called, or it refused the call.
         """
         with self._lock:
             known = self._known.get(client_id)
@@ -133,7 +133,7 @@ class SecretsManagerTokens:
         return token
 
     def refresh(self, client_id: str) -> None:
-        """Forget the token of a client, so that the next look-up fetches it."""
+        """Remove the token of a client from the cache, so that the next look-up fetches it."""
         with self._lock:
             self._known.pop(client_id, None)
 
@@ -156,7 +156,7 @@ class SecretsManagerTokens:
             return self._made[1]
 
     def _fetch(self, client_id: str) -> SecretStr | ThirdPartyError | None:
-        """Ask Secrets Manager.  It returns errors, so that no frame that leads to a secret is left in one."""
+        """Fetch a token.  Errors are returned and not raised, so that no traceback has a frame with a secret."""
         redaction.install()
         connection.install()
         call = Call(request=_LOOK_UP, ends_at=now() + _LOOK_UP_SECONDS)
@@ -164,7 +164,7 @@ class SecretsManagerTokens:
             WATCHDOG.start(call)
             try:
                 response: dict[str, Any] = self._client().get_secret_value(SecretId=self._prefix + client_id)  # type: ignore[attr-defined] # botocore makes it
-            except Exception as failure:  # noqa: BLE001 - botocore's parsers let almost any of them through
+            except Exception as failure:  # noqa: BLE001 - botocore's parsers may raise almost any error
                 if is_missing(failure):
                     return None
                 is_response = _is_reading(failure)
@@ -175,7 +175,7 @@ class SecretsManagerTokens:
                 return error
             finally:
                 WATCHDOG.release(call)
-        # For botocore, the page of a proxy is a success without content.
+        # botocore treats a web page from a proxy as a successful response without content.
         metadata = response["ResponseMetadata"]
         if not metadata.get("RequestId"):
             del response
@@ -197,7 +197,7 @@ class SecretsManagerTokens:
         self._begin()
 
 
-# They limit the time and the length of responses, as the clients of CodePipeline do.
+# These event handlers limit the time and the length of responses, as in the clients of CodePipeline.
 
 
 def _start_attempt(**_: object) -> None:
@@ -210,11 +210,11 @@ def _start_sending(request: Any, **_: object) -> None:
 
 
 def _current_look_up() -> Call:
-    """Return the call of this context: only a look-up uses the client."""
+    """Return the call of this context.  It is always a look-up, because only look-ups use this client."""
     return cast("Call", CURRENT.get())
 
 
 def _is_reading(failure: Exception) -> bool:
-    """Return whether a failure is one of Python's that botocore's parsers let through."""
+    """Return whether an error is a Python error that botocore's parsers raised while they read a response."""
     is_known = isinstance(failure, (BotoCoreError, ClientError))
     return not is_known and FailureFrames.from_failure(failure).is_reading()

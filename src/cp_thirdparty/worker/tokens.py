@@ -15,17 +15,17 @@ from cp_thirdparty.worker.token_sources import EnvironmentTokens
 __all__ = ["ClientTokens", "NoTokenError", "RefreshingTokens", "TokenLookup"]
 
 ClientTokens: TypeAlias = Mapping[str, str | SecretStr] | Callable[[str], str | SecretStr | None]
-"""A mapping from client id to client token, or a callable that looks one up."""
+"""A mapping from client id to client token, or a callable that takes a client id and returns the client token."""
 
 
 MOST_SECONDS: Final = 20.0
 """
-How long a look-up may take, or a job that is not claimed is given up.
+Seconds that a look-up may take.  If it takes longer, a job that is not claimed yet is given up.
 
-CodePipeline offers a job that is not acknowledged to another worker after about 30 seconds.
+After about 30 seconds, CodePipeline offers a job that is not acknowledged to other workers.
 """
 
-# Seconds after which a client token is looked up again although an earlier look-up has not returned.
+# Seconds after which a client token is looked up again, even if an earlier look-up has not returned.
 _RETRY_SECONDS: Final = 300.0
 
 
@@ -34,10 +34,10 @@ class NoTokenError(LookupError):
     There is no client token for a client.
 
     Attributes:
-        error: Name of the class of what the look-up raised; ``None`` if it found nothing.
+        error: Name of the class of the exception that the look-up raised; ``None`` if the look-up found no token.
 
     Args:
-        reason: Why, without a value.
+        reason: The reason.  It contains no value.
 
     .. versionadded:: 0.2.0
     """
@@ -50,43 +50,43 @@ class NoTokenError(LookupError):
 @runtime_checkable
 class RefreshingTokens(Protocol):
     """
-    A callable that may have an old token and can get a new one.
+    A callable that caches tokens and can fetch a token again.
 
     `refresh` is called for a job whose token CodePipeline refuses; the token is then looked up again.
     """
 
     def __call__(self, client_id: str) -> str | SecretStr | None:
-        """Return the client token of a client, or ``None`` when there is none."""
+        """Return the client token of a client, or ``None`` if the client has no token."""
         ...
 
     def refresh(self, client_id: str) -> None:
-        """Forget what is known of this client's token."""
+        """Remove the token of this client from the cache."""
         ...
 
 
 class TokenLookup:
     """
-    Looks client tokens up and hides them.  Thread-safe when the given callable is.
+    Looks up client tokens and returns them as secret strings.  Thread-safe if the given callable is.
 
-    While a look-up for a client has not returned for 20 seconds, another one for this client fails at once; after five
-    minutes it is tried, in case that only the first one hangs.
+    If a look-up for a client has not returned within 20 seconds, other look-ups for this client fail at once.  After
+    five minutes, another look-up is tried, because perhaps only the first one hangs.
 
     Args:
         tokens: A mapping, or a callable that returns a token or ``None``.
 
     Raises:
-        TypeError: It is neither, or a token is not a string.
+        TypeError: ``tokens`` is neither a mapping nor a callable, or a token is not a string.
     """
 
     @hide_arguments
     def __init__(self, tokens: ClientTokens) -> None:
         self._look_up: Callable[[str], str | SecretStr | None]
         self._is_mapping = isinstance(tokens, Mapping)
-        self._running: dict[str, float] = {}  # client ids, and when the last look-up that has not returned began
+        self._running: dict[str, float] = {}  # client id -> when the last look-up began that has not returned yet
         if isinstance(tokens, Mapping):
             for token in tokens.values():
                 SecretStr.wrap(token)
-            self._look_up = tokens.get  # a token that changes in the mapping counts
+            self._look_up = tokens.get  # reads the mapping at each look-up, because its tokens may change
         elif callable(tokens):
             self._look_up = tokens
         else:
@@ -94,16 +94,16 @@ class TokenLookup:
 
     def __call__(self, client_id: str) -> SecretStr | None:
         """
-        Return the client token of a client, or ``None`` when there is none.
+        Return the client token of a client, or ``None`` if the client has no token.
 
         Raises:
-            TypeError: The callable returned something else than a string or ``None``.
+            TypeError: The callable returned a value that is neither a string nor ``None``.
         """
         token = self._look_up(client_id)
         return None if token is None else SecretStr.wrap(token)
 
     def find(self, client_id: str) -> SecretStr | NoTokenError:
-        """Return the client token of a client, or why there is none.  It raises nothing."""
+        """Return the client token of a client, or an error that has the reason.  This method does not raise."""
         began_at = time.monotonic()
         if MOST_SECONDS <= began_at - self._running.get(client_id, began_at) < _RETRY_SECONDS:
             return NoTokenError("the look-up of its client token does not return", TimeoutError.__name__)
@@ -115,7 +115,7 @@ class TokenLookup:
         return NoTokenError("no client token") if token is None else token
 
     def refresh(self, client_id: str) -> NoTokenError | None:
-        """Have the token fetched at its next look-up, if this source can; return why that failed."""
+        """Call ``refresh`` of the callable, if it has this method; return an error if the method raised."""
         if isinstance(self._look_up, RefreshingTokens):
             refreshed = call_partner(self._look_up.refresh, client_id)
             if isinstance(refreshed, Raised):
@@ -123,7 +123,7 @@ class TokenLookup:
         return None
 
     def read_environment(self, client_id: str) -> dict[str, str]:
-        """Return the environment variable that has the token of a client; nothing if tokens are elsewhere."""
+        """Return the environment variable with the token of a client; nothing if another source has the tokens."""
         if not isinstance(self._look_up, EnvironmentTokens):
             return {}
         name = self._look_up.variable(client_id)

@@ -1,4 +1,4 @@
-"""`JobWorker`: polls, claims, runs and reports the jobs of one action type until it is stopped."""
+"""`JobWorker`: poll for jobs of one action type, claim, run and report them, until the worker is stopped."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ __all__ = ["JobWorker"]
 
 _ConfigurationT = TypeVar("_ConfigurationT")
 
-# Seconds between two looks at signals and deadlines.
+# The most seconds between two checks of signals and deadlines.
 _TICK = 0.25
 
-# Seconds for `connect` and `executor` to return at the start of a worker that must stop.
+# Seconds that `connect` and `executor` have to return if the worker is stopped while it starts.
 _START_SECONDS = 5.0
 
 _CLOCK_FAILS = "clock %s; while it cannot be read, the time goes on without it"
@@ -74,51 +74,51 @@ class JobWorker(Generic[_ConfigurationT]):
 
     Args:
         connect: Creates a `cp_thirdparty.ThirdPartyJobClient`, or for a custom action, whose owner is ``Custom``, a
-            `cp_thirdparty.CustomJobClient`.  The worker calls it for a client that polls and for one that reports,
-            again when their AWS credentials or clock fail, and in each process of an executor.
+            `cp_thirdparty.CustomJobClient`.  It is called once for a client that polls and once for one that reports,
+            again if AWS refuses their credentials or clock, and in each process of an executor.
         action_type_id: The action type.
         handler: A function, or an ``async def``, that does the work of one job.
         configuration: Your class for the action configuration; ``None`` for the strings that CodePipeline returned.
-        client_tokens: A mapping or a callable from client id to client token; not for custom actions.
-        journal: Records the jobs, so that they survive a crash; ``None`` for a `MemoryJournal`, which does not.  The
-            worker does not close it.
+        client_tokens: A mapping or a callable from client id to client token; ``None`` for custom actions.
+        journal: Records the jobs, so that they survive a crash; ``None`` for a `MemoryJournal`, which is lost in a
+            crash.  The worker does not close it.
         concurrency: The most jobs at a time, at least 1.  Polls request as many jobs as there are free slots.
-        max_jobs_per_client: The most jobs of one customer at a time, at least 1; ``None`` for any number.  A customer
-            whose jobs hang then leaves slots for the others.  Further jobs are not claimed, so CodePipeline offers them
-            again, also to other workers.
-        poll_interval: Seconds or a ``timedelta`` between two polls when a poll led to no claim; each is up to a fifth
-            shorter or longer, so that many workers do not poll at once.  AWS's own sample worker polls each second, its
-            Jenkins plug-in up to once a minute.
-        job_timeout: Seconds or a ``timedelta`` after its claim when a job is reported as failed; ``None`` for 3,300, or
-            85,000 for custom actions.  Keep it below CodePipeline's timeout, or the report comes too late: 3,600 for
-            actions that its quotas do not name, 86,400 for custom actions, or the action type's ``jobTimeout``.
-        grace: Seconds or a ``timedelta`` that running jobs have after `stop()`, at least 0.  With 5 seconds for the
-            last attempts to report, the default fits into the 30 seconds between SIGTERM and SIGKILL of Kubernetes.
-            Docker waits 10 seconds unless ``--stop-timeout`` is given.
-        is_idempotent: Whether the handler may run again for a job whose worker or process died while it ran.
-        max_crashes: How many times the process of a job may die while it runs alone, before the job is reported as
-            failed, at least 1.  Jobs whose process died with several of them run again one at a time.
+        max_jobs_per_client: The most jobs of one customer at a time, at least 1; ``None`` for no limit.  With a limit,
+            a customer whose jobs hang cannot use all slots.  More jobs of this customer are not claimed, so
+            CodePipeline offers them again, also to other workers.
+        poll_interval: Seconds or a ``timedelta`` between two polls if a poll led to no claim.  Each pause is up to a
+            fifth shorter or longer, so that many workers do not poll at the same time.  AWS's own sample worker polls
+            each second, its Jenkins plug-in up to once a minute.
+        job_timeout: Seconds or a ``timedelta`` after the claim at which the worker reports the job as failed; ``None``
+            for 3,300, or 85,000 for custom actions.  It must be less than CodePipeline's own timeout, which is the
+            action type's ``jobTimeout``, or by default 3,600 seconds, and 86,400 for custom actions.
+        grace: Seconds or a ``timedelta`` that running jobs have after `stop()`, at least 0.  After it, 5 seconds are
+            left for the last attempts to report.  The default fits into the 30 seconds between SIGTERM and SIGKILL of
+            Kubernetes.  Docker waits 10 seconds unless ``--stop-timeout`` is given.
+        is_idempotent: Whether the handler may run again for a job whose worker or process crashed while it ran.
+        max_crashes: How many times the process may crash while it runs this job alone, before the job is reported as
+            failed, at least 1.  If a process crashes with several jobs, these jobs run again one at a time.
         keep_finished: Days or a ``timedelta`` for which the journal keeps finished jobs, at least 0; ``None`` to keep
             them forever.
-        executor: `processes` for a process for each job, which is killed at the timeout; or creates an executor of
-            other processes, such as ``partial(ProcessPoolExecutor, mp_context=get_context("spawn"))`` or a Dask
-            client's ``get_executor``; ``None`` for threads.  Each process reads the details of its jobs itself, so no
-            secret is sent to it.  The worker shuts the executor down.
+        executor: ``processes(n)`` to run each job in its own process, which is killed at the timeout; or a callable
+            that creates an executor, such as ``partial(ProcessPoolExecutor, mp_context=get_context("spawn"))`` or a
+            Dask client's ``get_executor``; ``None`` for threads.  Each process reads the details of its jobs itself, so
+            no secret is sent to it.  The worker shuts the executor down.
         artifacts: Creates the artifact store of a job, such as ``partial(ArtifactStore.for_job,
             expected_bucket_owner="111122223333")``; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
-        on_event: Called with a `cp_thirdparty.worker.events.JobEvent` for each event of a job, for metrics, in a thread
-            of its own.  It may block or raise; `run` and `run_once` wait at most 2 seconds for it before they return.
+        on_event: Called in a separate thread with a `cp_thirdparty.worker.events.JobEvent` for each event of a job.  It
+            may block or raise; `run` and `run_once` wait at most 2 seconds for it before they return.
         metrics: Counts each event in the thread of its job, such as
-            `cp_thirdparty.observability.prometheus_metrics`; ``None`` for none.
+            `cp_thirdparty.observability.prometheus_metrics`; ``None`` to count nothing.
 
             .. versionadded:: 0.2.0
 
         clock: Returns the time in seconds, for intervals and deadlines.
 
     Raises:
-        TypeError: An argument has a wrong type, a callable does not take what it is called with, a field of the
-            configuration class has a type that `cp_thirdparty.structure_configuration` does not read, or a part cannot
-            go to another process.
+        TypeError: An argument has a wrong type, a callable does not accept the arguments with which it is called, a
+            field of the configuration class has a type that `cp_thirdparty.structure_configuration` does not read, or
+            an argument cannot be pickled for the processes of the executor.
         ValueError: A number is out of its range.  Seconds are at most 1,000,000, days at most 36,500.
     """
 
@@ -277,13 +277,13 @@ class JobWorker(Generic[_ConfigurationT]):
             connect=connect, handler=handler, configuration=configuration, tokens=tokens, artifacts=artifacts
         )
         self._journal: Journal = MemoryJournal() if journal is None else journal
-        self._journal_calls = BoundedCalls("cp-thirdparty-journal")  # of all runs: a call may outlast one
+        self._journal_calls = BoundedCalls("cp-thirdparty-journal")  # for all runs, because a call may outlast its run
         self._executor = executor
         if executor is not None:
-            pickle_runner(self._runner)  # raises here, and not for the first job
+            pickle_runner(self._runner)  # raises here, and not at the first job, if something cannot be pickled
         count = None if metrics is None else lambda event, _: metrics.record(event, action_type_id)
         emitter = Emitter(on_event, count)
-        if clock is not time.monotonic:  # which is read some thirty times for a job
+        if clock is not time.monotonic:  # `time.monotonic` never fails, and is read about thirty times for each job
             clock = SafeClock(clock, partial(emitter.log, logging.ERROR, _CLOCK_FAILS))
         self._settings = Settings(
             action_type_id=action_type_id,
@@ -302,7 +302,7 @@ class JobWorker(Generic[_ConfigurationT]):
         self._coroutines = AsyncHandlers(emitter.log)
         self._lock = threading.Lock()
         self._ended = threading.Condition(self._lock)
-        self._turn = threading.Lock()  # of calls of `run_once`
+        self._turn = threading.Lock()  # held by a call of `run_once`, so that other calls wait
         self._clients: Clients | None = None
         self._is_running = False
         self._start = BoundedCalls("cp-thirdparty-start")
@@ -315,23 +315,23 @@ class JobWorker(Generic[_ConfigurationT]):
         """
         Work until `stop()`, then drain.
 
-        The worker first takes over the unfinished jobs of this journal that no living worker has.  A failed poll ends
-        it only if later polls would fail too.
+        The worker first takes over the unfinished jobs of this journal that no running worker has.  A failed poll ends
+        the run only if later polls would fail too.
 
         Args:
-            handle_signals: ``True`` to let SIGTERM and SIGINT (Ctrl-C) stop the worker; a second one ends the grace at
-                once.  Works in the main thread only.
+            handle_signals: ``True`` to stop the worker at SIGTERM and SIGINT (Ctrl-C); a second signal ends the grace
+                at once.  Works in the main thread only.
 
         Returns:
             ``True`` if all jobs have ended and CodePipeline has all results.  ``False`` if the journal keeps a job for
-            a later start, if an operator should look at a job, or if the journal failed.
+            a later start, if an operator should check a job, or if the journal failed.
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: The caller has no such action type.
             cp_thirdparty.exceptions.AccessDeniedError: The caller may not poll.
             cp_thirdparty.exceptions.JournalError: The journal cannot be read at the start.
-            cp_thirdparty.exceptions.WorkerStuckError: Each slot has had a handler that hangs for as long as the grace.
-                End the process: its threads do not keep it from that.
+            cp_thirdparty.exceptions.WorkerStuckError: The handlers in all slots have hung for at least the seconds of
+                the grace.  Let the process end: the hanging threads do not prevent that.
             RuntimeError: The worker runs already.
         """
         previous = (
@@ -371,7 +371,7 @@ class JobWorker(Generic[_ConfigurationT]):
         that another worker runs them.  Other jobs are reported as failed.  A result that CodePipeline has not accepted
         five seconds after the grace stays in the journal.
         """
-        self._stops += 1  # no lock: a signal may come while this very thread holds it
+        self._stops += 1  # without the lock: a signal handler may have interrupted the thread that holds the lock
         self._start.end_within(_START_SECONDS)
         loop = self._loop
         if loop is not None:
@@ -428,7 +428,7 @@ class JobWorker(Generic[_ConfigurationT]):
                 self._ended.notify_all()
 
     def _open(self, on_outcome: Callable[[Outcome], object] | None) -> Loop | None:
-        """Create a run, which calls the partner's code; return ``None`` if that hangs and the worker must stop."""
+        """Create a run; return ``None`` if the worker was stopped while ``connect`` or ``executor`` hung."""
         calls = self._start = BoundedCalls("cp-thirdparty-start")
         if self._stops:
             calls.end_within(_START_SECONDS)
@@ -463,7 +463,7 @@ class JobWorker(Generic[_ConfigurationT]):
         return loop.is_clean
 
     def _release(self) -> None:
-        """End the event loop of the handlers, and close the clients."""
+        """Close the event loop of the handlers and the clients."""
         self._coroutines.close()
         with self._lock:
             clients, self._clients = self._clients, None
