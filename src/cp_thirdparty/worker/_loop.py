@@ -336,7 +336,7 @@ class Loop:
 
     def _watch(self, job: ClaimedJob) -> None:
         """End a job whose time is over."""
-        since = job.looks_up_since
+        since = job.look_up_started_at
         if since is not None and self._settings.clock() - since >= token_lookup.MOST_SECONDS:
             if job.is_claimed:  # its result is kept
                 job.note_failure(self._settings.clock(), TimeoutError.__name__)
@@ -361,7 +361,7 @@ class Loop:
         """End a job that is not claimed and whose look-up hangs, and free its slot."""
         name = TimeoutError.__name__
         rejected = Rejected(job=job.offer, reason=TOOK_TOO_LONG, error=name)
-        outcome = Released(job=job.offer, error=name) if job.may_be_claimed else rejected
+        outcome = Released(job=job.offer, error=name) if job.may_have_been_claimed else rejected
         if not job.give_up_look_up(outcome):
             self._ending.discard(job.offer.job_id)
             return None
@@ -479,6 +479,6 @@ def _outcome_of_mistake(job: ClaimedJob, name: str) -> Outcome:
     """Return the outcome of a job for which this library has failed."""
     if job.stage is Stage.CLAIMING:  # the acknowledgement may have been sent
         return Uncertain(job=job.offer)
-    if job.may_be_claimed:
+    if job.may_have_been_claimed:
         return Released(job=job.offer, error=name)
     return Rejected(job=job.offer, reason="the worker failed", error=name)
