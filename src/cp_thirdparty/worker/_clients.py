@@ -18,7 +18,7 @@ from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import CallFacts, ThirdPartyError, TransportError
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_for, call_partner, end_copy, is_ctrl_c
-from cp_thirdparty.worker._kinds import THIRD_PARTY, AnyClient, JobKind, check_client
+from cp_thirdparty.worker._kinds import THIRD_PARTY, AnyClient, JobKind, create_client
 
 _T = TypeVar("_T")
 
@@ -42,7 +42,7 @@ class Clients:
     """
 
     def __init__(self, connect: Callable[[], AnyClient], emitter: Emitter, kind: JobKind = THIRD_PARTY) -> None:
-        self._connect = functools.partial(check_client, kind, connect)
+        self._connect = functools.partial(create_client, kind, connect)
         self._emitter = emitter
         self._lock = threading.Lock()
         self._pair = (self._connect(), self._connect())
