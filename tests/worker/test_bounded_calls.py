@@ -176,7 +176,7 @@ def test_ctrl_c_keeps_a_call_from_being_made(calls: BoundedCalls, monkeypatch: p
     monkeypatch.setattr(calls, "_reserve_thread", lambda: queue)
     with pytest.raises(KeyboardInterrupt):
         calls.call(30, lambda: made.append(None))
-    calls._serve(queue)
+    calls._run_calls(queue)
     assert made == []
     assert not calls.is_hanging
     assert not calls._waiting

@@ -178,7 +178,7 @@ def test_a_report_that_ends_late_changes_nothing() -> None:
 
 def test_a_stage_that_cannot_follow_is_a_mistake_of_the_library() -> None:
     """A job that was not read cannot be claimed."""
-    with pytest.raises(AssertionError, match=r"no way from Stage\.OFFERED to Stage\.CLAIMED"):
+    with pytest.raises(AssertionError, match=r"invalid transition from Stage\.OFFERED to Stage\.CLAIMED"):
         _job().claim(1.0)
 
 
@@ -232,7 +232,7 @@ def test_a_job_that_was_left_unbegun_is_not_started_without_the_journal() -> Non
     """A later process would see that its handler never began, and would run it a second time."""
     recorder = _Recorder(is_written=False)
     job = _job(recorder, JournalState.CLAIMED)
-    with pytest.raises(JournalError, match="the journal does not have that the handler begins"):
+    with pytest.raises(JournalError, match="the start of the handler could not be written to the journal"):
         job.start(may_run_twice=False)
     assert (job.stage, job.begin(), job.has_begun) == (Stage.CLAIMED, False, False)
     assert job.start(may_run_twice=True)

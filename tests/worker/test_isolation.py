@@ -252,7 +252,7 @@ def test_a_look_up_that_returns_while_its_job_is_given_up_counts(
     def give_up_late(job: ClaimedJob, outcome: Outcome) -> bool:
         given_up.append(job)
         end.set()
-        until(lambda: job.looks_up_since is None)
+        until(lambda: job.look_up_started_at is None)
         return give_up(job, outcome)
 
     monkeypatch.setattr(ClaimedJob, "give_up_look_up", give_up_late)

@@ -486,7 +486,7 @@ def test_a_job_that_was_left_unbegun_waits_for_the_journal(left: _Left) -> None:
     events: list[JobEvent] = []
     assert isinstance(left.run_once(handle, on_event=events.append), Reported)
     assert states == [JournalState.RUNNING]
-    detail = "the journal does not have that the handler begins"
+    detail = "the start of the handler could not be written to the journal"
     assert [event.detail for event in events if event.name == "executor_failed"] == [detail] * 3
 
 

@@ -37,7 +37,7 @@ from cp_thirdparty.enums import FailureType, JobStatus
 from cp_thirdparty.exceptions import ConfigurationError, InvalidRequestError, JobFailedError
 from cp_thirdparty.models import AnyJobDetails, ExecutionDetails, FailureDetails
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.worker._kinds import KINDS, AnyClient, JobKind, job_of
+from cp_thirdparty.worker._kinds import KINDS, AnyClient, JobKind, restore_job
 from cp_thirdparty.worker.results import Result, Succeeded
 
 __all__ = ["artifact", "explain", "fail", "succeed"]
@@ -125,7 +125,7 @@ def _report(job: _Job, result: Result, status: str, *, acknowledge: bool, nonce:
         raise CommandError("--nonce: is required with --acknowledge for a custom job; `poll-for-jobs` shows it")
     confirm(f"Report job {job.name} as {status}? This is final.", yes=yes)
     if acknowledge:
-        offer = job_of(job_id=job_id, client_id="", nonce=nonce)
+        offer = restore_job(job_id=job_id, client_id="", nonce=nonce)
         claimed = kind.acknowledge(job.client, offer, job.details, job.client_token)
         if claimed != JobStatus.IN_PROGRESS:
             raise CommandError(f"the job is {show(str(claimed))}, so it accepts no result", OTHER)

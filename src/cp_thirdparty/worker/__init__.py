@@ -1,4 +1,4 @@
-"""The worker: every acknowledged job ends in exactly one accepted result."""
+"""The job worker: CodePipeline accepts exactly one result for every job that the worker acknowledges."""
 
 from cp_thirdparty.worker._processes import ProcessPerJob, processes
 from cp_thirdparty.worker.dynamodb_journal import DynamoDBJournal, dynamodb_table

@@ -1,4 +1,4 @@
-"""Checks of the arguments of `JobWorker` and `JobProcessor`, so that nothing is found out after a claim."""
+"""Checks of the arguments of `JobWorker` and `JobProcessor`, so that mistakes are found before the first claim."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from cp_thirdparty.worker._kinds import JobKind
 from cp_thirdparty.worker.journal import Journal
 from cp_thirdparty.worker.tokens import TokenLookup
 
-# What a journal must have, from its protocol.
+# The names of the methods and properties that a journal must have, from its protocol.
 _JOURNAL: Final = tuple(name for name in vars(Journal) if not name.startswith("_"))
 
 
 def read_tokens(client_tokens: Any, kind: JobKind) -> TokenLookup | str | None:
     """
-    Return the look-up of client tokens, which is ``None`` for jobs without one, or the problem.
+    Check the argument `client_tokens` and create the look-up of client tokens.
 
-    An error that is raised here would lead to the tokens.
+    Returns:
+        The look-up; ``None`` for jobs that have no client token; a string that describes the problem if the argument is
+        not valid.  The problem is not raised here, because the traceback could show the tokens in this frame.
     """
     if not kind.has_client_token:
         return None if client_tokens is None else "client_tokens: must not be given for custom jobs, which have none"
@@ -42,7 +44,7 @@ def check_handling(
     Check the arguments that the worker and the processor share.
 
     Raises:
-        TypeError: An argument has a wrong type, or is a callable that does not take what it is called with.
+        TypeError: An argument has a wrong type, or is a callable that does not accept the arguments it is called with.
     """
     check_callable("connect", connect, "no arguments")
     check_callable("handler", handler, "one positional argument, the job", None, is_object=True)
@@ -62,10 +64,10 @@ def check_handling(
 
 def check_metrics(metrics: object) -> None:
     """
-    Check that metrics can record events.
+    Check that `metrics` is ``None``, or has a `record` method that accepts an event and an action type.
 
     Raises:
-        TypeError: They cannot.
+        TypeError: The method is missing or does not accept these arguments.
     """
     if metrics is not None:
         record: object = getattr(metrics, "record", None)
@@ -76,10 +78,18 @@ def check_callable(
     name: str, value: Any, takes: str, *arguments: object, is_object: bool = False, **keywords: object
 ) -> None:
     """
-    Check that a value can be called in this way.
+    Check that a value can be called with the given arguments.
+
+    Args:
+        name: The name of the checked argument, for the error message.
+        value: The value to check.
+        takes: A description of the arguments that the callable must accept, for the error message.
+        arguments: The positional arguments of the call.
+        is_object: Whether the value must not be a class.
+        keywords: The keyword arguments of the call.
 
     Raises:
-        TypeError: It cannot.
+        TypeError: The value is not callable, or does not accept these arguments.
     """
     problem = _find_problem(value, takes, *arguments, is_object=is_object, **keywords)
     if problem:
@@ -91,7 +101,7 @@ def check_instance(name: str, value: object, kind: type[Any]) -> None:
     Check the type of an argument.
 
     Raises:
-        TypeError: It is not of this type.
+        TypeError: The value is not an instance of `kind`.
     """
     if not isinstance(value, kind):
         raise TypeError(f"{name}: must be of type {kind.__name__}, not {type(value).__name__}")
@@ -102,7 +112,7 @@ def check_journal(journal: Any) -> None:
     Check that an object is a journal.
 
     Raises:
-        TypeError: It has not all methods and properties of `Journal`.
+        TypeError: The object is a class, or a method or property of `Journal` is missing.
     """
     if isinstance(journal, type):
         raise TypeError(f"journal: must be an object, not the class {journal.__name__}")
@@ -113,11 +123,11 @@ def check_journal(journal: Any) -> None:
 
 def check_count(name: str, value: object) -> None:
     """
-    Check a number of things.
+    Check an argument that must be an integer of at least 1.
 
     Raises:
-        TypeError: It is not an ``int``.
-        ValueError: It is less than 1.
+        TypeError: The value is not an ``int``.
+        ValueError: The value is less than 1.
     """
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name}: must be an int, not {type(value).__name__}")
@@ -128,7 +138,7 @@ def check_count(name: str, value: object) -> None:
 def _has(value: object, name: str) -> bool:
     try:
         return hasattr(value, name)
-    except Exception:  # noqa: BLE001 - a property of the partner's journal: it has it
+    except Exception:  # noqa: BLE001 - a property of the partner's journal raised, so the journal has it
         return True
 
 
@@ -139,7 +149,7 @@ def _check_configuration(configuration: Any) -> None:
         problem = str(failure)
     except NameError as failure:
         problem = f"{configuration.__qualname__}: the name {failure.name} in its annotations is not known"
-    except Exception as failure:  # noqa: BLE001 - annotations are code of the partner
+    except Exception as failure:  # noqa: BLE001 - annotations are the partner's code, which may raise any exception
         problem = f"{configuration.__qualname__}: its annotations raise {type(failure).__name__}"
     else:
         return
@@ -147,7 +157,11 @@ def _check_configuration(configuration: Any) -> None:
 
 
 def _find_problem(value: Any, takes: str, *arguments: object, is_object: bool = False, **keywords: object) -> str:
-    """Return why a value cannot be called in this way; empty if it can, or if its signature is unknown."""
+    """
+    Return the reason why a value cannot be called with the given arguments.
+
+    The reason is empty if the value can be called with them, or if its signature is not known.
+    """
     if not callable(value):
         return f"{type(value).__name__} is not one"
     if isinstance(value, type) and is_object:

@@ -1,4 +1,4 @@
-"""The event loop of asynchronous handlers: one for the life of a worker or a processor, in a thread of its own."""
+"""The event loop of asynchronous handlers.  A worker or a processor has one loop, which runs in a separate thread."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from cp_thirdparty._base.text import show, show_value
 from cp_thirdparty.worker._handler_failures import format_place
 from cp_thirdparty.worker._isolation import call_partner
 
-# Seconds between two checks of whether the result of a coroutine is still wanted.
+# Seconds between two checks of whether the result of a coroutine is still needed.
 _TICK: Final = 0.25
 
-# Seconds after which a coroutine that was cancelled is logged, because it may never end.
+# Seconds after its cancellation at which a coroutine that still runs is logged, because it may never end.
 _HANGS_AFTER: Final = 5.0
 
-# Seconds after which a loop that runs nothing else is logged.  Handlers of other jobs wait that long.
+# Seconds after which a blocked event loop is logged.  The handlers of all other jobs wait while the loop is blocked.
 _BLOCKED_AFTER: Final = 2.0
 
-# Seconds that coroutines have to end when the loop ends.  Together with the grace and the last reports of a worker
-# they must fit into what a container has to stop.
+# Seconds in which all coroutines must end after the loop has cancelled them at its end.  The sum of these seconds, the
+# worker's grace and the time for its last reports must be less than the time in which a container must stop.
 _CLOSE_SECONDS: Final = 2.0
 
 
@@ -41,7 +41,7 @@ Log = Callable[..., object]
 
 def write_log(level: int, message: str, *arguments: object) -> None:
     """
-    Write a log record in this thread, in the process of a handler.
+    Write a log record in the calling thread.  It is used in the process of a handler.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, in the main thread.
@@ -50,19 +50,19 @@ def write_log(level: int, message: str, *arguments: object) -> None:
 
 
 class HandlerTimeoutError(Exception):
-    """The coroutine of a handler was cancelled, because its time was over or its result is no longer wanted."""
+    """The coroutine of a handler was cancelled, because it has timed out or its result is no longer needed."""
 
 
 class CoroutineRunner(Protocol):
-    """Runs the coroutines of handlers for threads that wait for them."""
+    """Runs the coroutines of handlers, while the threads of the jobs wait for the results."""
 
     def start(self) -> None:
         """
         Prepare to run a coroutine.
 
         Raises:
-            OSError: The system has no file descriptor left.
-            RuntimeError: The system has no thread left.
+            OSError: The process cannot open another file descriptor.
+            RuntimeError: The system cannot start a thread.
         """
         ...
 
@@ -79,23 +79,23 @@ class CoroutineRunner(Protocol):
         Wait for an awaitable, and return its value or raise its exception.
 
         Args:
-            awaitable: What a handler returned.
+            awaitable: The awaitable that a handler returned.
             job_id: Id of the job.
-            cancelled: Set when the result is no longer wanted.
+            cancelled: Set when the result is no longer needed.
             seconds_left: Seconds until the awaitable is cancelled.
-            cancel_timeout: Seconds to wait for the end of an awaitable that was cancelled; ``None`` for no limit.
+            cancel_timeout: Seconds to wait until a cancelled awaitable ends; ``None`` for no limit.
 
         Raises:
-            HandlerTimeoutError: It was cancelled, and did not return a value.
+            HandlerTimeoutError: The awaitable was cancelled, and did not return a value.
         """
         ...
 
 
 def is_async_callable(value: object) -> bool:
-    """Return whether a call of this value returns a coroutine, as far as that is known before a call."""
+    """Return whether a value is declared as a coroutine function, or as an object with an ``async def __call__``."""
     while isinstance(value, functools.partial):
         value = value.func
-    return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None))  # noqa: B004 - its kind counts
+    return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None))  # noqa: B004 - `callable()` does not show whether it is async
 
 
 class HandlerLoop:
@@ -104,10 +104,10 @@ class HandlerLoop:
 
     Args:
         loop: The event loop.
-        thread_id: Identifier of the thread in which it runs.
-        blocked_after: Seconds after which a loop that runs nothing else is logged.
-        hangs_after: Seconds after which a coroutine that was cancelled and goes on is logged.
-        tick: Seconds between two checks of whether the result of a coroutine is still wanted.
+        thread_id: Identifier of the thread in which the loop runs.
+        blocked_after: Seconds after which a blocked loop is logged.
+        hangs_after: Seconds after its cancellation at which a coroutine that still runs is logged.
+        tick: Seconds between two checks of whether the result of a coroutine is still needed.
         log: Writes a log record.
     """
 
@@ -129,7 +129,7 @@ class HandlerLoop:
         self.calls: set[_Call] = set()
 
     def start(self) -> None:
-        """Do nothing: the loop runs."""
+        """Do nothing, because the loop already runs."""
 
     def run(
         self,
@@ -142,7 +142,7 @@ class HandlerLoop:
     ) -> Any:
         """Wait for an awaitable, and return its value or raise its exception."""
         call = _Call(self, awaitable, job_id)
-        ends_at = time.monotonic() + seconds_left  # before the awaitable runs, which takes some of this time
+        ends_at = time.monotonic() + seconds_left  # before `submit`, so that the time limit includes the start
         self.submit(call)
         try:
             if self._is_late(call, cancelled, ends_at):
@@ -154,7 +154,7 @@ class HandlerLoop:
         return call.result(is_wanted=not cancelled.is_set())
 
     def _is_late(self, call: _Call, cancelled: threading.Event, ends_at: float) -> bool:
-        """Wait for a call; return whether its time is over, or its result is no longer wanted."""
+        """Wait for a call; return ``True`` if it has timed out or its result is no longer needed."""
         while not call.ended.wait(max(0.0, min(self._tick, ends_at - time.monotonic()))):
             if cancelled.is_set() or time.monotonic() >= ends_at:
                 return True
@@ -162,12 +162,12 @@ class HandlerLoop:
         return False
 
     def submit(self, call: _Call) -> None:
-        """Let the loop start a call, in the context of the calling thread."""
+        """Schedule a call in the loop, with a copy of the context variables of the calling thread."""
         self.calls.add(call)
         self.loop.call_soon_threadsafe(call.start)
 
     def _wait_for_end(self, call: _Call, job_id: str, cancel_timeout: float | None) -> None:
-        """Wait for a call that was cancelled, and log it if it goes on."""
+        """Wait for a cancelled call, at most `cancel_timeout` seconds, and log it if it still runs."""
         began_at = time.monotonic()
         is_logged = False
         while not call.ended.wait(self._tick if cancel_timeout is None else min(self._tick, cancel_timeout)):
@@ -183,7 +183,7 @@ class HandlerLoop:
 
 
 class _Call:
-    """One awaitable of a handler, and how it ended."""
+    """An awaitable that a handler returned, and its value or exception after its end."""
 
     def __init__(self, home: HandlerLoop, awaitable: Awaitable[Any], job_id: str) -> None:
         self.ended = threading.Event()
@@ -196,34 +196,34 @@ class _Call:
         self._is_cancelled = False
 
     def start(self) -> None:
-        """Begin, in the thread of the loop."""
+        """Create the task that waits for the awaitable; the loop calls it in its thread."""
         waiting = self._wait()
         try:
             self._task = self._home.loop.create_task(waiting, name=f"cp-thirdparty-{show(self._job_id)}")
-        except Exception as failure:  # noqa: BLE001 - a handler has given the loop a factory of tasks
+        except Exception as failure:  # noqa: BLE001 - a handler may have set a task factory that raises
             waiting.close()
             self.end(failure)
         else:
             self._task.add_done_callback(self._finish)
 
     def end(self, failure: BaseException | None) -> None:
-        """Let the waiting thread go on."""
+        """Record that the call has ended, so that the waiting thread continues."""
         if inspect.iscoroutine(self._awaitable):
             with suppress(Exception):
-                self._awaitable.close()  # it may never have begun
+                self._awaitable.close()  # avoids the warning "never awaited" if the coroutine was not started
         self._failure = self._failure or failure
         self._home.calls.discard(self)
         self.ended.set()
 
     def cancel(self) -> None:
-        """Cancel it; what it returns meanwhile still counts."""
+        """Cancel the awaitable; if it returns a value nevertheless, `result` returns that value."""
         self._is_cancelled = True
         with suppress(RuntimeError):  # the loop has ended
             self._home.loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
 
     def result(self, *, is_wanted: bool) -> Any:
         """Return the value, or raise the exception."""
-        failure, self._failure = self._failure, None  # no cycle with the frames of the exception
+        failure, self._failure = self._failure, None  # avoids a reference cycle with the frames of the exception
         has_value = self.ended.is_set() and failure is None
         try:
             if not has_value and (self._is_cancelled or not is_wanted):
@@ -235,11 +235,12 @@ class _Call:
             del failure
 
     def find_place(self) -> str:
-        """Return where it waits."""
+        """Return the lines of code at which the awaitable waits, for a log record."""
         return format_place((frame, frame.f_lineno) for frame in _frames_of(self._awaitable)) or "its start"
 
     async def _wait(self) -> None:
-        # SystemExit and KeyboardInterrupt would end the loop, with the coroutines of all jobs.
+        # All exceptions are caught, because SystemExit and KeyboardInterrupt would end the loop and thereby the
+        # coroutines of all jobs.
         try:
             self._value = await self._awaitable
         except BaseException as failure:  # noqa: BLE001 - the waiting thread raises it
@@ -250,7 +251,7 @@ class _Call:
 
 
 def _frames_of(awaitable: Any) -> Iterator[FrameType]:
-    """Yield the frames of a coroutine and of those that it awaits."""
+    """Yield the frame of a coroutine, and the frames of the coroutines and generators that it awaits."""
     while awaitable is not None:
         frame = getattr(awaitable, "cr_frame", None) or getattr(awaitable, "gi_frame", None)
         if frame is not None:
@@ -260,10 +261,10 @@ def _frames_of(awaitable: Any) -> Iterator[FrameType]:
 
 class _Pulse:
     """
-    Finds out whether a loop is blocked: code in a coroutine that waits without ``await``.
+    Detects that the event loop is blocked, because code in a coroutine waits without ``await``.
 
-    The threads that wait for coroutines call `check`.  At most once a tick one of them asks the loop to run a
-    function, and looks later whether it has run.
+    The threads that wait for coroutines call `check`.  At most once a tick, `check` schedules `_beat` in the loop.  If
+    `_beat` was not called within `blocked_after` seconds, the loop is blocked.
     """
 
     def __init__(
@@ -307,16 +308,16 @@ class _Pulse:
         return format_place(reversed(list(stack))) if frame is not None else "an unknown place"
 
 
-# A stack of a loop's thread up to here is that of a handler.
-_LOOP_FILES: Final = (asyncio.Handle._run.__code__.co_filename, _Call.start.__code__.co_filename)  # noqa: SLF001 - no public way
+# In the stack of the loop's thread, the frames of handlers are above the first frame from one of these files.
+_LOOP_FILES: Final = (asyncio.Handle._run.__code__.co_filename, _Call.start.__code__.co_filename)  # noqa: SLF001 - there is no public name
 
 
 class _LoopThread(HandlerLoop):
-    """An event loop and its thread."""
+    """A new event loop, and the thread in which it runs."""
 
     def __init__(self, log: Log, **seconds: float) -> None:
         super().__init__(asyncio.new_event_loop(), None, log=log, **seconds)
-        self.thread = threading.Thread(target=self._serve, name="cp-thirdparty-asyncio", daemon=True)
+        self.thread = threading.Thread(target=self._run_loop, name="cp-thirdparty-asyncio", daemon=True)
         self._lock = threading.Lock()
         self._is_stopping = False
         self._has_ended = False
@@ -329,7 +330,7 @@ class _LoopThread(HandlerLoop):
         self._pulse.thread_id = self.thread.ident
 
     def submit(self, call: _Call) -> None:
-        """Let the loop start a call, unless it ends."""
+        """Schedule a call in the loop; if the loop is ending, end the call with a `RuntimeError`."""
         with self._lock:
             if not self._is_stopping:
                 super().submit(call)
@@ -337,37 +338,37 @@ class _LoopThread(HandlerLoop):
         call.end(RuntimeError("the event loop of the handlers has ended"))
 
     def stop(self) -> None:
-        """Cancel all tasks, and end the loop when they have ended."""
+        """Cancel all tasks, and end the loop after the tasks have ended; do not wait for that."""
         with self._lock:
             if self._is_stopping:
                 return
             self._is_stopping = True
-        with suppress(RuntimeError):  # it is broken
+        with suppress(RuntimeError):  # the loop is already closed, because it was broken
             self.loop.call_soon_threadsafe(self._start_finish)
 
     def close(self) -> None:
-        """End the loop, and leave its thread behind if a coroutine hangs."""
+        """End the loop; if a coroutine hangs, log that, and do not wait longer for the thread of the loop."""
         self.stop()
         self.thread.join(_CLOSE_SECONDS)
         if self.thread.is_alive():
             self._log(logging.ERROR, "the event loop of the handlers is left behind: a coroutine does not end")
 
-    def _serve(self) -> None:
+    def _run_loop(self) -> None:
         failure: BaseException | None = None
         while failure is None and not self._has_ended:
             failure = self._run_forever()
         with self._lock:
             self._is_stopping = True
-        with suppress(Exception):  # it may be broken
+        with suppress(Exception):  # the loop may be broken
             self.loop.close()
         for call in tuple(self.calls):
             call.end(failure)
 
     def _run_forever(self) -> BaseException | None:
-        """Run the loop until it ends or stops, and return what broke it."""
+        """Run the loop until it stops; return the exception that broke it, or ``None`` if it can run again."""
         try:
             self.loop.run_forever()
-        except (SystemExit, KeyboardInterrupt) as raised:  # of a task that a handler has created
+        except (SystemExit, KeyboardInterrupt) as raised:  # raised by a task that a handler has created
             self._log(logging.ERROR, "a task of a handler raised %s", type(raised).__name__)
         except BaseException as raised:  # noqa: BLE001 - a handler has broken the loop, for example its selector
             self._log(logging.CRITICAL, "the event loop of the handlers raised %s", type(raised).__name__)
@@ -375,13 +376,13 @@ class _LoopThread(HandlerLoop):
         return None
 
     def _start_finish(self) -> None:
-        self.loop.set_task_factory(None)  # that of a handler may raise
+        self.loop.set_task_factory(None)  # a handler may have set a task factory that raises
         self._finish_task = self.loop.create_task(self._finish())
 
     async def _finish(self) -> None:
         cancelled: set[asyncio.Task[Any]] = set()
         while tasks := {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}:
-            for task in tasks - cancelled:  # once: a second time would end their cleaning up
+            for task in tasks - cancelled:  # only once, because a second cancellation would interrupt their cleanup
                 task.cancel()
             cancelled |= tasks
             await asyncio.wait(tasks, timeout=_TICK)
@@ -393,14 +394,14 @@ class _LoopThread(HandlerLoop):
 
 class AsyncHandlers:
     """
-    Runs the coroutines of all handlers in one event loop, which starts at the first use.  Thread-safe.
+    Runs the coroutines of all handlers in one event loop, which is started at the first use.  Thread-safe.
 
-    Handlers may share what belongs to a loop, such as a session of aiohttp.  After `close`, the next use starts
-    another loop.
+    Handlers may share objects that belong to an event loop, such as a session of aiohttp.  After `close`, the next use
+    starts a new loop.
 
     Args:
         log: Writes a log record.
-        seconds: ``blocked_after`` and ``hangs_after`` of `HandlerLoop`.
+        seconds: The arguments ``blocked_after``, ``hangs_after`` and ``tick`` of `HandlerLoop`, in seconds.
     """
 
     def __init__(self, log: Log = write_log, **seconds: float) -> None:
@@ -411,7 +412,7 @@ class AsyncHandlers:
         self._finalizer: weakref.finalize[..., AsyncHandlers] | None = None
 
     def start(self) -> None:
-        """Start the loop, unless it runs."""
+        """Start the loop, unless it already runs."""
         self._open()
 
     def run(self, awaitable: Awaitable[Any], job_id: str, **limits: Any) -> Any:
@@ -437,5 +438,6 @@ class AsyncHandlers:
             return self._current
 
 
-# Loops whose threads a fork has ended.  To close one here would change what the loop of the parent waits for.
+# Loops that a forked child has copied from its parent.  Their threads do not exist in the child.  They are kept here so
+# that they are never closed: that would change the selector, which the child shares with the loop of the parent.
 _INHERITED: Final[list[object]] = []

@@ -1,4 +1,4 @@
-"""Calls of code of the partner that may hang: they run in threads of their own, with a timeout."""
+"""Calls to the partner's code, which may hang: each call runs in a separate thread and has a timeout."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ _T = TypeVar("_T")
 # Seconds after which an idle thread ends.
 _IDLE_SECONDS: Final = 5.0
 
-# The shortest timeout of a call, also after `end_within`, in seconds.  A call that does not hang needs far less.
+# Seconds that each call has at least after `end_within`, unless its own timeout is shorter.  A call that does not hang
+# takes much less time.
 _LEAST_SECONDS: Final = 1.0
 
-# The timeout of one reading of a clock, in seconds.
+# The timeout in seconds for one call of a partner's clock.
 _CLOCK_SECONDS: Final = 2.0
 
 # Seconds between two checks of the deadline that `end_within` sets.
@@ -37,11 +38,11 @@ _SHORT_TICK: Final = 0.01
 
 @attrs.frozen
 class NotReturned:
-    """The result of a call that has timed out, or that was not made because an earlier call hangs."""
+    """Returned for a call that has timed out, or that was not made because an earlier call hangs."""
 
 
 class _Call:
-    """A call, its result, and the function that undoes a late result."""
+    """A call, its result, and the function that undoes a result that arrives after the timeout."""
 
     __slots__ = ("has_begun", "make", "result", "undo")
 
@@ -54,11 +55,12 @@ class _Call:
 
 class BoundedCalls:
     """
-    Makes calls in threads of its own, each with a timeout.  Thread-safe.
+    Makes calls in separate threads, each with a timeout.  Thread-safe.
 
-    While a call hangs, no other one is made: it could hang too, or run before the first one has ended.
+    While a call hangs, no other call is made.  The other call could hang too, or run at the same time as the call that
+    hangs.
 
-    A child of a fork has none of its parent's calls, and threads of its own.
+    After a fork, the child starts without calls and with its own threads.
     """
 
     def __init__(self, name: str) -> None:
@@ -67,9 +69,9 @@ class BoundedCalls:
         _ALL.add(self)
 
     def reset(self) -> None:
-        """Forget all calls, and the threads: they do not exist in the child of a fork."""
-        # Held to change `_idle`, `_hanging` and `_is_closed`.  A handler of a signal may call `health`, which reads the
-        # clock, while the thread that it interrupts has the lock.
+        """Discard all calls and the references to the threads, which do not exist after a fork."""
+        # The lock protects `_idle`, `_hanging` and `_is_closed`.  It is reentrant, because a signal handler may call
+        # `health`, which reads the clock, in the thread that holds the lock.
         self._lock = threading.RLock()
         self._idle: list[SimpleQueue[_Call | None]] = []
         self._waiting: set[_Call] = set()  # calls for which a caller waits
@@ -83,7 +85,12 @@ class BoundedCalls:
         return bool(self._hanging)
 
     def end_within(self, seconds: float) -> None:
-        """Limit the timeouts of all calls from now on.  A handler of a signal may call it: it takes no lock."""
+        """
+        End the waiting for all calls, including later ones, after so many seconds.
+
+        Each call still has 1 second, or its own timeout if that is shorter.  A signal handler may use this method,
+        because it does not use the lock.
+        """
         self._ends_at = time.monotonic() + seconds
 
     def call(
@@ -93,14 +100,19 @@ class BoundedCalls:
         undo: Callable[[_T | Raised], object] = lambda _: None,
     ) -> _T | Raised | NotReturned:
         """
-        Make a call; return what the function returned or raised, or `NotReturned` after the timeout.
+        Call a function in another thread, and wait for its result.
 
-        If the system has no thread left, the call is made in the thread of the caller, without a timeout.
+        If the system cannot start a thread, the function runs in the calling thread, without a timeout.
 
         Args:
             seconds: The timeout.
-            function: The function, which runs with a copy of the context variables of the caller.
-            undo: Called with a late result, before the next call is made.
+            function: The function to call.  It runs with a copy of the caller's context variables.
+            undo: Called with the result of the function if the function returns after the timeout.  No other call is
+                made before `undo` has returned.
+
+        Returns:
+            The value that the function returned; `Raised` if it raised an exception; `NotReturned` after the timeout,
+            or if an earlier call hangs.
 
         Raises:
             KeyboardInterrupt: Ctrl-C, in the main thread.
@@ -113,7 +125,7 @@ class BoundedCalls:
         try:
             try:
                 self._reserve_thread().put(call)
-            except RuntimeError:  # the system has no thread left
+            except RuntimeError:  # the system cannot start a thread
                 return call_partner(function)
             result: _T | Raised | NotReturned = self._wait(call, time.monotonic() + seconds)
         except BaseException:  # Ctrl-C
@@ -126,7 +138,11 @@ class BoundedCalls:
     def call_or_raise(
         self, seconds: float, function: Callable[[], _T], undo: Callable[[_T], object] = lambda _: None
     ) -> _T | NotReturned:
-        """Make a call; return what the function returned, or raise what it raised; undo what it returns too late."""
+        """
+        Call a function like `call`, but raise the exception that the function raises.
+
+        `undo` is called only with a value that the function returns after the timeout, never with an exception.
+        """
         raised: list[BaseException] = []
 
         def call() -> _T | None:
@@ -146,21 +162,25 @@ class BoundedCalls:
                 raise raised[0]
             return cast("_T | NotReturned", result)
         finally:
-            raised.clear()  # breaks the cycle of the exception, its traceback and this frame
+            raised.clear()  # breaks the reference cycle between the exception, its traceback and this frame
 
     def wait_for_end(self, seconds: float) -> None:
-        """Wait until all calls have returned, or one of them hangs, or that many seconds."""
+        """Wait until all calls have returned or one of them hangs, but at most so many seconds."""
         ends_at = time.monotonic() + seconds
         while self._waiting and not self._hanging and time.monotonic() < ends_at:
             time.sleep(_SHORT_TICK)
 
     def reopen(self) -> None:
-        """Give calls their own timeouts again, after `end_within` and `close`; a call that hangs still does."""
+        """
+        Accept calls again after `close`, and remove the limit that `end_within` has set.
+
+        A call that hangs still prevents other calls.
+        """
         with self._lock:
             self._is_closed, self._ends_at = False, None
 
     def close(self) -> None:
-        """End the threads that have no call, and the others after their calls."""
+        """End the idle threads now, and the other threads when their calls have returned."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -172,7 +192,7 @@ class BoundedCalls:
         with self._lock, suppress(IndexError):
             return self._idle.pop()
         calls: SimpleQueue[_Call | None] = SimpleQueue()
-        threading.Thread(target=self._serve, args=(calls,), name=self._name, daemon=True).start()
+        threading.Thread(target=self._run_calls, args=(calls,), name=self._name, daemon=True).start()
         return calls
 
     def _wait(self, call: _Call, deadline: float) -> Any:
@@ -187,7 +207,7 @@ class BoundedCalls:
                     return self._stop_waiting(call)
 
     def _stop_waiting(self, call: _Call) -> Any:
-        """Stop to wait for a call; return its result if it has just come."""
+        """Stop waiting for a call, and mark it as hanging; return its result if it has just returned."""
         with self._lock:
             try:
                 return call.result.get_nowait()
@@ -196,7 +216,7 @@ class BoundedCalls:
                 return NotReturned()
 
     def _abandon(self, call: _Call) -> None:
-        """Let no thread make a call; if it was made, undo it, now or when it returns."""
+        """Prevent a call if no thread has started it; otherwise undo its result, now or when the call returns."""
         if self._begin(call):
             return
         result = self._stop_waiting(call)
@@ -204,12 +224,12 @@ class BoundedCalls:
             self.call(_LEAST_SECONDS, lambda: call.undo(result))
 
     def _begin(self, call: _Call) -> bool:
-        """Return whether nobody else makes a call, or has made it."""
+        """Mark a call as started; return ``False`` if it was already started or prevented."""
         with self._lock:
             is_first, call.has_begun = not call.has_begun, True
             return is_first
 
-    def _serve(self, calls: SimpleQueue[_Call | None]) -> None:
+    def _run_calls(self, calls: SimpleQueue[_Call | None]) -> None:
         while (call := self._next(calls)) is not None and self._begin(call):
             result = call.make()
             if not self._hand_over(call, result, calls):
@@ -229,7 +249,7 @@ class BoundedCalls:
         return calls.get()  # a caller has reserved this thread, and adds its call soon
 
     def _hand_over(self, call: _Call, result: Any, calls: SimpleQueue[_Call | None]) -> bool:
-        """Mark the thread as idle and give the result to the caller; return ``False`` if the caller waits no more."""
+        """Mark the thread as idle and pass the result to the caller; return ``False`` if the caller has timed out."""
         with self._lock:
             if call in self._hanging:
                 return False
@@ -258,14 +278,15 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - not on Windows
 
 class SafeClock:
     """
-    Reads a clock of the partner.  Thread-safe.
+    Reads a clock that the partner provides, and replaces it while it fails.  Thread-safe.
 
-    If the clock hangs, raises or returns no finite number, the time is the last one and the seconds since then.  When
-    it can be read again, the time goes on from there, so that a failure of the clock does not end a job.
+    If the clock hangs, raises an exception or does not return a finite number, the time is calculated: the last correct
+    time plus the seconds since then by `time.monotonic`.  When the clock works again, an offset is added to its
+    readings, so that the time does not jump.  A failure of the clock therefore does not time out a job.
 
     Args:
         clock: Returns the time in seconds.
-        report: Called with what is wrong, once.
+        report: Called once with a description of the first failure of the clock.
     """
 
     def __init__(self, clock: Callable[[], float], report: Callable[[str], object] = lambda _: None) -> None:
@@ -273,7 +294,7 @@ class SafeClock:
         self._report = report
         self._calls = BoundedCalls("cp-thirdparty-clock")
         self._last = (0.0, time.monotonic())
-        self._offset: float | None = 0.0  # to the readings; ``None`` while there are none
+        self._offset: float | None = 0.0  # added to the readings; ``None`` while the clock fails
         self._is_reported = False
 
     def __call__(self) -> float:
@@ -304,7 +325,7 @@ class SafeClock:
 
 
 def _read_number(returned: object) -> float | None:
-    """Return what a clock has returned, if it is a finite number."""
+    """Return the value that a clock returned as a float; ``None`` if it is not a finite number."""
     try:
         return float(returned) if isinstance(returned, (int, float)) and math.isfinite(returned) else None
     except OverflowError:  # an integer that is larger than any float

@@ -1,8 +1,11 @@
 """
-What runs in the process of one job.  It is imported before, in the process from which the others are forked.
+The code that runs in the separate process of one job.
 
-The process sends messages of one kind and its data: log records, the question whether the handler may begin, and how
-the handler ended.  It gets one message: the handler may begin.
+The process from which the processes of jobs are forked imports this module before the first fork.
+
+Each message is one byte for its kind, followed by data.  The process of a job sends log records (`RECORD`), the request
+to start the handler (`READY`), and how the handler ended (`END`).  The worker sends the permission to start the
+handler, and the request to stop (`STOP`).
 """
 
 from __future__ import annotations
@@ -35,14 +38,16 @@ STOP: Final = b"S"
 @attrs.frozen(kw_only=True)
 class Order:
     """
-    What the process of a job is to do.  It holds no secret, except for a job of an event of Lambda.
+    The instructions for the process of one job.
+
+    They contain no secret, except if the job comes from the event of a Lambda function.
 
     Attributes:
         runner: A pickled `cp_thirdparty.worker.runner.Runner`.
-        offer: The job, already acknowledged.
-        deadline: When the job times out, in seconds since 1970.
-        folder: A folder for temporary files, which the worker removes; ``None`` for that of the system.
-        levels: Which log records to send.
+        offer: The job, which is already acknowledged.
+        deadline: Time at which the job times out, in seconds since 1970.
+        folder: A folder for temporary files, which the worker removes; ``None`` for the default folder of the system.
+        levels: The log levels of the worker, which determine which log records the process sends.
     """
 
     runner: bytes = attrs.field(repr=False)
@@ -59,11 +64,12 @@ def run_order(connection: Connection, order: Order, variables: Mapping[str, str]
     Args:
         connection: The pipe to the worker.
         order: The job.
-        variables: Environment variables as they are now; this process may have been forked from an older environment.
+        variables: The current environment variables of the worker.  The process from which this one was forked may have
+            older values.
     """
     _leave_group()
     os.environ.update(variables)
-    del variables  # they hold the client token, and this frame stays above that of the handler
+    del variables  # they may contain a client token, which the handler's traceback could show from this frame
     started, stopping = threading.Event(), threading.Event()
     follow = threading.Thread(
         target=_follow_worker, args=(connection, started, stopping), name="cp-thirdparty-parent", daemon=True
@@ -75,17 +81,17 @@ def run_order(connection: Connection, order: Order, variables: Mapping[str, str]
     channel = _Channel(connection)
 
     def may_begin() -> bool:
-        order.levels.apply()  # after the imports of the handler, which may configure logs
+        order.levels.apply()  # after the handler was imported, because the import may configure logging
         logging.getLogger().addHandler(RecordSender(partial(channel.send, RECORD), order.offer.job_id))
         channel.send(READY)
-        return started.wait()  # if the worker does not want the job any more, it kills this process
+        return started.wait()  # if the worker no longer needs the job, it kills this process
 
     with suppress(OSError):  # the worker has ended
         channel.end(run_in_executor(order.runner, order.offer, order.deadline, may_begin, stopping))
 
 
 class _Channel:
-    """Messages to the worker.  Thread-safe."""
+    """Sends messages to the worker.  Thread-safe."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -93,7 +99,7 @@ class _Channel:
         self._has_ended = False
 
     def send(self, kind: bytes, data: bytes = b"") -> None:
-        """Send a message, unless the handler has ended: then nobody reads it."""
+        """Send a message, unless the handler has ended, because the worker then reads no more messages."""
         with self._lock:
             if not self._has_ended:
                 self._connection.send_bytes(kind + data)
@@ -108,10 +114,10 @@ class _Channel:
 
 def _leave_group() -> None:
     """
-    Let signals that stop the worker not stop its jobs.
+    Prevent signals that stop the worker from stopping the processes of its jobs.
 
-    Python functions ignore them, because a program that the handler starts would inherit `signal.SIG_IGN`, and could
-    not be terminated by the handler.
+    The signals are ignored by a Python function and not by `signal.SIG_IGN`.  A program that the handler starts would
+    inherit `signal.SIG_IGN`, and the handler could not terminate the program.
     """
     with suppress(AttributeError, OSError):  # not on Windows
         os.setsid()
@@ -124,9 +130,9 @@ def _ignore(_number: int, _frame: object) -> None:
 
 
 def _follow_worker(connection: Connection, started: threading.Event, stopping: threading.Event) -> None:
-    """Read what the worker sends; end this process, and the programs in its group, when the worker's process ends."""
+    """Read the worker's messages; when the worker's process ends, kill this process and the programs in its group."""
     parent = multiprocessing.parent_process()
-    assert parent is not None, "multiprocessing has started this process"  # noqa: S101 - a mistake of this library
+    assert parent is not None, "multiprocessing has started this process"  # noqa: S101 - a bug in this library
     sources: list[Any] = [parent.sentinel, connection]
     while parent.sentinel not in wait(sources):
         message = _receive(connection)
@@ -138,7 +144,7 @@ def _follow_worker(connection: Connection, started: threading.Event, stopping: t
 
 
 def _receive(connection: Connection) -> bytes:
-    """Return the next message; it is empty if the worker has closed its side."""
+    """Return the next message; it is empty if the worker has closed its end of the pipe."""
     try:
         return connection.recv_bytes()
     except (EOFError, OSError):
@@ -146,9 +152,9 @@ def _receive(connection: Connection) -> bytes:
 
 
 def kill_group(process_id: int) -> None:
-    """Kill a process of a job, and the processes that it has started and that are still in its group."""
+    """Kill the process of a job, and the processes that it has started and that are still in its process group."""
     if hasattr(os, "killpg"):  # pragma: no branch - not on Windows
-        with suppress(OSError):  # it has no group of its own yet, or the group is empty
+        with suppress(OSError):  # the process has no group of its own yet, or the group is empty
             os.killpg(process_id, signal.SIGKILL)
     with suppress(OSError):
         os.kill(process_id, getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -1,4 +1,4 @@
-"""Log records of the process of a job: its side sends them, and the worker's side writes them."""
+"""Log records from the process of a job: the process sends the records, and the worker writes them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import attrs
 
 from cp_thirdparty._core.truncation import truncate
 
-# Bounds of one record, so that a child cannot fill the memory of its worker.
+# Limits for one record, so that a child process cannot fill the memory of the worker.
 _MOST_CHARACTERS: Final = 20_000
 _MOST_EXTRAS: Final = 50
 
-# What each record has.  The rest was given as `extra`.
+# The attributes that each record has.  All other attributes were passed as `extra`.
 _STANDARD: Final = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 _SENT: Final = ("name", "levelno", "pathname", "lineno", "funcName", "created", "process", "processName", "threadName")
 
@@ -25,11 +25,11 @@ _SENT: Final = ("name", "levelno", "pathname", "lineno", "funcName", "created", 
 @attrs.frozen
 class Levels:
     """
-    The levels of the worker's loggers, with which a child decides what to send.
+    The levels of the worker's loggers.  A child process uses them to decide which records to send.
 
     Attributes:
-        disabled: The level of `logging.disable`.
-        levels: Level by name of the logger; that of the root has the name ``""``.
+        disabled: The level that was set with `logging.disable`.
+        levels: The level of each logger by its name; the root logger has the name ``""``.
     """
 
     disabled: int
@@ -37,7 +37,7 @@ class Levels:
 
     @classmethod
     def read(cls) -> Levels:
-        """Return the levels of this process."""
+        """Return the levels of the loggers in this process."""
         loggers = {
             name: each for name, each in tuple(_manager().loggerDict.items()) if isinstance(each, logging.Logger)
         }
@@ -45,7 +45,7 @@ class Levels:
         return cls(_manager().disable, {**levels, "": logging.getLogger().level})
 
     def apply(self) -> None:
-        """Set the levels of this process."""
+        """Set these levels in this process."""
         logging.disable(self.disabled)
         for name, level in self.levels.items():
             logging.getLogger(name).setLevel(level)
@@ -53,11 +53,11 @@ class Levels:
 
 class RecordSender(logging.Handler):
     """
-    Sends the log records of a child.
+    Sends the log records of a child process to the worker.
 
     Args:
-        send: Sends one record.
-        job_id: The job, for records that have none.
+        send: Sends one encoded record.
+        job_id: The id of the job, which is added to records that have no `job_id`.
     """
 
     def __init__(self, send: Callable[[bytes], object], job_id: str) -> None:
@@ -67,7 +67,7 @@ class RecordSender(logging.Handler):
         self._process_id = os.getpid()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send a record; a copy of the process that a handler has forked sends none."""
+        """Send a record; do nothing in a process that the handler has forked."""
         if os.getpid() != self._process_id:
             return
         try:
@@ -88,7 +88,7 @@ class RecordSender(logging.Handler):
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what was given as `extra`, if it is simple; other values could hold anything."""
+    """Return the attributes that were passed as `extra` and have a simple type; other values may contain secrets."""
     found: dict[str, Any] = {}
     for name, value in vars(record).items():
         if name not in _STANDARD and (value is None or type(value) in (bool, int, float, str)):
@@ -97,7 +97,7 @@ def _extras(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def write_record(data: bytes) -> None:
-    """Write a record that a child has sent.  What is wrong with it, and what handlers of logs raise, is dropped."""
+    """Write a record that a child process has sent; ignore invalid records and exceptions of log handlers."""
     with suppress(BaseException):
         fields = json.loads(data)
         extras = {name: value for name, value in fields.pop("extras").items() if name not in _STANDARD}
@@ -105,15 +105,19 @@ def write_record(data: bytes) -> None:
         record = logging.makeLogRecord({**known, "exc_text": fields.get("exc_text"), **extras})
         record.levelname = logging.getLevelName(record.levelno)
         record.msecs = float(int(record.created % 1 * 1000))
-        record.module = os.path.splitext(os.path.basename(record.pathname))[0]  # noqa: PTH119, PTH122 - of any system
-        record.filename = os.path.basename(record.pathname)  # noqa: PTH119 - of any system
+        record.module = os.path.splitext(os.path.basename(record.pathname))[0]  # noqa: PTH119, PTH122 - a plain string operation
+        record.filename = os.path.basename(record.pathname)  # noqa: PTH119 - a plain string operation
         logger = _find_logger(record.name)
         if logger.isEnabledFor(record.levelno):
             logger.handle(record)
 
 
 def _find_logger(name: str) -> logging.Logger:
-    """Return the logger of this name, or the nearest one above it: a child must not create loggers here."""
+    """
+    Return the logger with this name, or its nearest existing parent.
+
+    No logger is created, because a child process could otherwise create any number of loggers in the worker.
+    """
     while name:
         found = _manager().loggerDict.get(name)
         if isinstance(found, logging.Logger):

@@ -1,4 +1,4 @@
-"""The state of one job, from its offer to its outcome, and the transitions between its stages."""
+"""The state of one job, from the time a poll returns it to its outcome, and the transitions between its stages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cp_thirdparty.worker.results import Result
 
 
 class Stage(Enum):
-    """How far a job has come in this process."""
+    """The stages that a job passes through in this process."""
 
     OFFERED = "offered"
     READ = "read"
@@ -38,7 +38,8 @@ TRANSITIONS: Final[Mapping[Stage, frozenset[Stage]]] = {
     Stage.ENDED: frozenset(),
 }
 
-# Where a job of a journal goes on.  A claim is repeated from the start, because only CodePipeline knows its outcome.
+# The stage at which a job from the journal continues.  An unfinished claim starts again at the first stage, because
+# only CodePipeline knows whether the earlier process acknowledged the job.
 _RESUME_AT: Final[Mapping[JournalState, Stage]] = {
     JournalState.CLAIMING: Stage.OFFERED,
     JournalState.UNCERTAIN: Stage.OFFERED,
@@ -52,56 +53,68 @@ class Recorder(Protocol):
     """Writes each transition of a job into the journal."""
 
     def claim(self, job: ClaimedJob) -> bool:
-        """Record that the job is about to be acknowledged; return whether no other worker of the journal has it."""
+        """
+        Record that the worker is about to acknowledge the job.
+
+        It returns ``False`` if another worker that uses the same journal has the job.
+        """
         ...
 
     def record(self, job: ClaimedJob) -> bool:
         """
-        Record the stage that the job has reached; return ``False`` if that failed.
+        Record the current stage of the job; return ``False`` if the journal could not be written.
 
-        It raises nothing: a claimed job goes on without a journal.
+        It raises no exception, because the worker processes a claimed job even if the journal fails.
         """
         ...
 
 
 class ClaimedJob:
     """
-    One job in this process.
+    The state of one job in this process.
 
-    Its methods are the only way to change its stage, and each of them records the transition.  Thread-safe: the
-    thread that runs the job and the one that ends it at its timeout may decide at the same time, and the first wins.
+    Only the methods of this class change the stage.  Each method writes the new stage to the journal if a later process
+    needs it.  Thread-safe: the thread that runs the job and the thread that ends the job at its timeout may set a
+    result at the same time.  The first result is kept.
 
     Attributes:
-        offer: The job, as a poll or the journal has returned it.
-        is_from_event: Whether the event of a Lambda function has brought it.  CodePipeline has confirmed neither its id
-            nor its claim, so only the journal shows to the next delivery of the event that the handler has begun.
-        began_at: When this process began to work on it, by the worker's clock.
-        entry: Its entry in the journal at that time; ``None`` for a job that a poll has returned.
-        stage: How far it has come.
-        client_token: The token of its client; ``None`` before the first look-up and after a refused one.
+        offer: The job, as the poll or the journal returned it.
+        is_from_event: Whether the job comes from the event of a Lambda function.  CodePipeline has confirmed neither
+            the id nor the claim of such a job, so the next delivery of the event can only learn from the journal that
+            the handler was started.
+        began_at: Time at which this process started to work on the job, by the worker's clock.
+        entry: The entry of the job in the journal at that time; ``None`` for a job that a poll returned.
+        stage: The current stage of the job.
+        client_token: The client token for the job; ``None`` before the first look-up, and after CodePipeline refused
+            the token.
         details: The details of the job; ``None`` before they were read.
-        claimed_at: When it was claimed, by the worker's clock.
-        decided_at: When its result was decided here.
+        claimed_at: Time of the claim, by the worker's clock.
+        decided_at: Time at which this process set the result, by the worker's clock.
         result: The result to report.
-        may_be_accepted: Whether CodePipeline may have accepted the result.  It is true during an attempt, so that the
-            journal has it if this process dies.
-        outcome: How it ended.
-        is_closed: Whether its outcome was recorded and emitted, so that nothing more happens to it.
-        service_deadline: When CodePipeline has ended the job for sure, by `clock`; ``None`` before the claim.
-        is_recorded: Whether the journal has the job.
-        crashes: How many processes have died while its handler was the only one there.
-        isolated_crashes: How many of these processes ran no other job, so that their death affected none.
-        has_begun: Whether its handler may have run, here or in an earlier process.
-        looks_unbegun: Whether a later process would find in the journal that the handler has not begun, and run it.
-        has_died: Whether a process of this worker died while its handler ran there.
-        is_suspect: Whether it ran in a process that died together with others.
-        cancelled: Set when the result of its handler is no longer wanted.
-        is_given_up: Whether another thread than that of its handler has decided or ended it.
-        was_interrupted: Whether Ctrl-C ended its handler.
-        looks_up_since: When the look-up of its client token began that has not returned; ``None`` if there is none.
-        is_abandoned: Whether it ended while this look-up went on, so that its thread is left to itself.
-        failing_since: When the first of the attempts failed that have failed in a row; ``None`` after a success.
-        problem: What it waits for because of a failure that is not its own; empty if it waits for nothing.
+        may_be_accepted: Whether CodePipeline may have accepted the result.  The value is set to true before each
+            attempt to report, so that the journal contains it if the process ends during the attempt.
+        outcome: How the job ended; ``None`` before its end.
+        is_closed: Whether the outcome was recorded and emitted.  Nothing more happens to the job after that.
+        service_deadline: Time after which CodePipeline has certainly timed the job out, by the worker's clock; ``None``
+            before the claim.
+        is_recorded: Whether the journal contains the job.
+        crashes: Number of processes that ended unexpectedly while they ran only the handler of this job.
+        isolated_crashes: How many of these processes could run no other job.
+        has_begun: Whether the handler may have been called, in this process or in an earlier one.
+        is_unstarted_in_journal: Whether the journal shows that the handler was not started.  A later process that reads
+            the journal would then call the handler.
+        has_died: Whether a process of this worker ended unexpectedly while it ran the handler.
+        is_suspect: Whether the handler ran in a process that ended unexpectedly while it also ran other handlers.
+        cancelled: Set when the result of the handler is no longer needed.
+        is_given_up: Whether a thread other than the one that runs the handler has set the result or ended the job.
+        was_interrupted: Whether Ctrl-C ended the handler.
+        look_up_started_at: Start time of the client token look-up that has not returned yet; ``None`` if no look-up is
+            in progress.
+        is_abandoned: Whether the job ended during this look-up.  The worker then no longer waits for the thread that
+            makes the look-up.
+        failing_since: Time of the first failure since the last successful attempt; ``None`` after a success.
+        problem: Description of the failure that delays the job and that has its cause outside the job; empty if there
+            is none.
     """
 
     def __init__(
@@ -124,106 +137,115 @@ class ClaimedJob:
         self.crashes = 0 if entry is None else entry.crashes
         self.isolated_crashes = 0
         self.has_begun = entry is not None and entry.state is JournalState.RUNNING
-        self.looks_unbegun = entry is not None and entry.state is JournalState.CLAIMED
+        self.is_unstarted_in_journal = entry is not None and entry.state is JournalState.CLAIMED
         self.has_died = False
         self.is_suspect = False if entry is None else entry.is_suspect
         self.cancelled = threading.Event()
         self.is_given_up = False
         self.was_interrupted = False
-        self.looks_up_since: float | None = None
+        self.look_up_started_at: float | None = None
         self.is_abandoned = False
         self.failing_since = None if self.may_be_accepted else began_at
         self.problem = ""
         self._recorder = recorder
         self._had_begun = self.has_begun
-        self._may_begin = False  # whether it was started and has not begun
+        self._may_begin = False  # whether `start` was called for the handler and `begin` was not
         self._is_withdrawn = False
         self._lock = threading.RLock()
 
     @property
     def is_claimed(self) -> bool:
-        """Whether the job is this worker's."""
+        """Whether this worker has claimed the job, and the job has not ended."""
         return self.stage in (Stage.CLAIMED, Stage.RUNNING, Stage.DECIDED)
 
     @property
     def is_inherited(self) -> bool:
-        """Whether the journal had the job: an earlier process began to claim it."""
+        """Whether the job comes from the journal, because an earlier process started to claim it."""
         return self.entry is not None
 
     @property
-    def may_be_claimed(self) -> bool:
-        """Whether CodePipeline may wait for a result of this worker."""
+    def may_have_been_claimed(self) -> bool:
+        """Whether this or an earlier process may have claimed the job, so that CodePipeline expects a result."""
         return self.is_claimed or self.is_inherited
 
     @property
     def may_be_reported(self) -> bool:
-        """Whether an earlier process may have reported its result."""
+        """Whether an earlier process may have reported the result of the job."""
         return self.entry is not None and self.entry.state is JournalState.RESULT and self.entry.may_be_accepted
 
     @property
     def was_running(self) -> bool:
-        """Whether its handler may have run in a process that died."""
+        """Whether the handler may have been called in a process that ended unexpectedly."""
         return self.has_died or (self.entry is not None and self.entry.state is JournalState.RUNNING)
 
     @property
     def must_run_alone(self) -> bool:
-        """Whether its handler may end the process, so that no other handler should run there."""
+        """Whether the handler may crash its process, so that no other handler should run in the same process."""
         return self.is_suspect or self.crashes > self.isolated_crashes
 
     def is_out_of_time(self, now: float) -> bool:
-        """Return whether CodePipeline has ended a claimed job for sure."""
+        """Return whether CodePipeline has certainly timed the job out; it is never true before the claim."""
         return self.service_deadline is not None and now >= self.service_deadline
 
     def accept_details(self, details: AnyJobDetails) -> None:
-        """Keep the details of the job; a job that was claimed before keeps its stage."""
+        """Store the details of the job, and change the stage from `OFFERED` to `READ`; other stages do not change."""
         self.details = details
         if self.stage is Stage.OFFERED:
             self._move(Stage.READ)
 
     def start_claim(self) -> bool:
-        """Record that the job is about to be acknowledged; return whether no other worker of the journal has it."""
+        """
+        Record that the worker is about to acknowledge the job.
+
+        It returns ``False`` if another worker that uses the same journal has the job.
+        """
         self.is_recorded = self.is_inherited or self._recorder.claim(self)
         if self.is_recorded:
             self._move(Stage.CLAIMING)
         return self.is_recorded
 
     def claim(self, now: float) -> None:
-        """Record that the job is this worker's."""
+        """Record that this worker has claimed the job."""
         self.claimed_at = now
-        is_known = self._move(Stage.CLAIMED, is_recorded=True)
-        self.looks_unbegun = self.is_from_event and not is_known
+        is_written = self._move(Stage.CLAIMED, is_recorded=True)
+        self.is_unstarted_in_journal = self.is_from_event and not is_written
 
     def start(self, *, may_run_twice: bool) -> bool:
         """
-        Prepare to run the handler; return ``False`` if the result was decided before.
+        Prepare to run the handler; return ``False`` if the job already has a result or has ended.
 
         Args:
-            may_run_twice: Whether the handler may run again after the end of this process.
+            may_run_twice: Whether a later process may run the handler a second time.
 
         Raises:
-            JournalError: The handler must not run, because a later process could not know that it has run.
+            JournalError: The journal could not be written, and the handler must not run twice.  The handler must not
+                be called, because a later process would not know about this call and would call the handler again.
         """
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
             self._had_begun, self._may_begin = self.has_begun, True
-            # If this process dies, the journal must have the one job that may be the cause, and must not show that a
-            # handler has not begun that has.
-            is_known = self._move(Stage.RUNNING, is_recorded=self.must_run_alone or self.looks_unbegun)
-            self.looks_unbegun = self.looks_unbegun and not is_known
-            if self.looks_unbegun and not may_run_twice:
+            # The journal must show which handler ran alone in a process that crashed.  It must also not show a handler
+            # as not started although the handler was called.
+            is_written = self._move(Stage.RUNNING, is_recorded=self.must_run_alone or self.is_unstarted_in_journal)
+            self.is_unstarted_in_journal = self.is_unstarted_in_journal and not is_written
+            if self.is_unstarted_in_journal and not may_run_twice:
                 self._may_begin = False
                 self._move(Stage.CLAIMED)
-                raise JournalError("the journal does not have that the handler begins")
+                raise JournalError("the start of the handler could not be written to the journal")
             return True
 
     @property
     def is_starting(self) -> bool:
-        """Whether the handler was started and has not begun."""
+        """Whether `start` was called, and the handler has not been called yet."""
         return self._may_begin
 
     def begin(self) -> bool:
-        """Note that the handler begins; return ``False`` if it must not, because the job was taken back or ended."""
+        """
+        Note that the handler is called now.
+
+        It returns ``False`` if the handler must not be called, because the job was withdrawn or has ended.
+        """
         with self._lock:
             may_begin = self._may_begin and self.stage is Stage.RUNNING and not self._is_withdrawn
             self._may_begin = False
@@ -231,14 +253,18 @@ class ClaimedJob:
             return may_begin
 
     def withdraw(self) -> None:
-        """Let the handler never begin in this process from now on; a handler that has begun is left alone."""
+        """Prevent a call of the handler in this process from now on; a handler that already runs continues."""
         with self._lock:
             self._is_withdrawn = True
             if self._may_begin:
                 self.stop()
 
     def stop(self) -> bool:
-        """Go back, because the handler did not start; return ``False`` if the result was decided before."""
+        """
+        Change the stage back to `CLAIMED`, because the handler was not called.
+
+        It returns ``False`` if the job already has a result or has ended.
+        """
         with self._lock:
             if self.stage is not Stage.RUNNING:
                 return self.stage is Stage.CLAIMED
@@ -248,11 +274,14 @@ class ClaimedJob:
 
     def count_death(self, *, is_alone: bool, is_isolated: bool = False) -> bool:
         """
-        Record that the process of the handler has died; return ``False`` if the result was decided before.
+        Record that the process of the handler ended unexpectedly.
+
+        It returns ``False`` if the job already has a result or has ended.
 
         Args:
-            is_alone: Whether no other handler ran there: it is a crash of this job, not of several suspects.
-            is_isolated: Whether no other handler could have run there.
+            is_alone: Whether no other handler ran in that process.  The crash is then counted for this job; otherwise
+                each job of the process is a suspect.
+            is_isolated: Whether that process could run no other handler.
         """
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
@@ -266,28 +295,29 @@ class ClaimedJob:
 
     def decide(self, result: Result, now: float, *, is_given_up: bool = False) -> bool:
         """
-        Record the result; return ``False`` if there is one, or if the job has ended.
+        Set and record the result; return ``False`` if the job already has a result or has ended.
 
         Args:
             result: The result to report.
-            now: The time, by the worker's clock.
-            is_given_up: Whether the handler did not return it: it has run out of time, or the worker stops.
+            now: The current time, by the worker's clock.
+            is_given_up: Whether the worker sets the result while the handler may still run, because the handler has
+                timed out or the worker stops.
         """
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
             self.result, self.decided_at = result, now
-            self._give_up(is_given_up)  # before others can see the new stage
+            self._give_up(is_given_up)  # before other threads can see the new stage
             self._move(Stage.DECIDED, is_recorded=True)
             return True
 
     def give_up(self, outcome: Outcome, *, may_have_begun: bool) -> bool:
         """
-        End a claimed job whose handler may still run; return ``False`` if it is decided or has ended.
+        End a claimed job whose handler may still run; return ``False`` if the job has a result or has ended.
 
         Args:
-            outcome: How it ends.
-            may_have_begun: ``False`` to give it up only if its handler never began.
+            outcome: The outcome of the job.
+            may_have_begun: ``False`` to end the job only if its handler was never called.
         """
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED) or (self.has_begun and not may_have_begun):
@@ -296,23 +326,29 @@ class ClaimedJob:
             return self.end(outcome)
 
     def start_look_up(self, now: float) -> None:
-        """Note that the look-up of its client token begins, which is code of the partner and may hang."""
-        self.looks_up_since = now
+        """Note that the look-up of the client token starts; it runs the partner's code, which may hang."""
+        self.look_up_started_at = now
 
     def end_look_up(self) -> bool:
-        """Note that the look-up has returned; return ``False`` if it took too long, and the job was given up."""
+        """Note that the look-up has returned; return ``False`` if it took too long and the job was ended."""
         with self._lock:
-            self.looks_up_since = None
+            self.look_up_started_at = None
             return self.stage is not Stage.ENDED
 
     def give_up_look_up(self, outcome: Outcome) -> bool:
-        """End a job whose look-up hangs; return ``False`` if it has returned meanwhile."""
+        """End a job whose look-up hangs; return ``False`` if the look-up has returned in the meantime."""
         with self._lock:
-            self.is_abandoned = self.looks_up_since is not None and self.end(outcome)
+            self.is_abandoned = self.look_up_started_at is not None and self.end(outcome)
             return self.is_abandoned
 
     def note_failure(self, now: float, problem: str) -> None:
-        """Note that an attempt has failed, and what the job waits for; empty if the failure is not the partner's."""
+        """
+        Note that an attempt has failed.
+
+        Args:
+            now: The current time, by the worker's clock.
+            problem: Description of the failure; empty if the partner cannot fix the cause.
+        """
         self.problem = problem
         self.failing_since = now if self.failing_since is None else self.failing_since
 
@@ -321,7 +357,7 @@ class ClaimedJob:
         self.problem, self.failing_since = "", None
 
     def replace_result(self, result: Result) -> None:
-        """Record another result, because CodePipeline refuses the one before; nothing if the job has ended."""
+        """Record another result, because CodePipeline refused the previous one; do nothing if the job has ended."""
         with self._lock:
             if self.stage is not Stage.ENDED:
                 self.result, self.may_be_accepted = result, True
@@ -329,9 +365,10 @@ class ClaimedJob:
 
     def note_report(self, *, may_be_accepted: bool) -> bool:
         """
-        Record whether CodePipeline may have accepted the result: before each attempt, and after a failed one.
+        Record whether CodePipeline may have accepted the result.
 
-        It returns ``False`` if the job has ended: another thread has given it up while an attempt took long.
+        The worker calls it before each attempt to report, and after a failed attempt.  It returns ``False`` if the job
+        has ended, because another thread gave the job up during a long attempt.
         """
         with self._lock:
             if self.stage is Stage.ENDED:
@@ -342,7 +379,7 @@ class ClaimedJob:
             return True
 
     def end(self, outcome: Outcome) -> bool:
-        """Record the outcome; return ``False`` if it has ended with another one."""
+        """Record the outcome; return ``False`` if the job has already ended with a different outcome."""
         with self._lock:
             if self.stage is Stage.ENDED:
                 return self.outcome is outcome
@@ -356,9 +393,9 @@ class ClaimedJob:
             self.cancelled.set()
 
     def _move(self, stage: Stage, *, is_recorded: bool = False) -> bool:
-        """Change the stage; return ``False`` if it must be recorded and that failed."""
+        """Change the stage; return ``False`` if `is_recorded` is true and the journal could not be written."""
         with self._lock:
-            assert stage in TRANSITIONS[self.stage], f"no way from {self.stage} to {stage}"  # noqa: S101 - a mistake of this library
+            assert stage in TRANSITIONS[self.stage], f"invalid transition from {self.stage} to {stage}"  # noqa: S101 - a bug in this library
             self.stage = stage
-            # Within the lock, so that the journal gets the transitions in their order.
+            # Written while the lock is held, so that the journal receives the transitions in the right order.
             return not is_recorded or self._recorder.record(self)

@@ -1,4 +1,8 @@
-"""A worker's two clients: how they are created, and calls whose outcome is known although a hook raises in one."""
+"""
+The two clients of a worker: how they are created, and how their methods are called.
+
+If a hook of the partner raises an exception during a call, the outcome of the call is still known.
+"""
 
 from __future__ import annotations
 
@@ -18,31 +22,32 @@ from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import CallFacts, ThirdPartyError, TransportError
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_for, call_partner, end_copy, is_ctrl_c
-from cp_thirdparty.worker._kinds import THIRD_PARTY, AnyClient, JobKind, check_client
+from cp_thirdparty.worker._kinds import THIRD_PARTY, AnyClient, JobKind, create_client
 
 _T = TypeVar("_T")
 
-# Seconds to close the clients.
+# Seconds to wait until the clients are closed.
 _CLOSE_SECONDS: Final = 2.0
 
 
 class Clients:
     """
-    One client that polls and reads, and one that acknowledges and reports.  Thread-safe.
+    One client that polls and reads details, and one client that acknowledges and reports jobs.  Thread-safe.
 
-    They are two, because the attempts of one client share a quota of retries: failing polls must delay no result.
+    All calls of a client share one quota of retries.  There are two clients, so that polls that fail do not use up the
+    retries of reports.
 
     Args:
         connect: Creates a client.
-        emitter: Writes the log.
-        kind: The kind of jobs that they are for.
+        emitter: Writes log records.
+        kind: The kind of jobs for which the clients are used.
 
     Raises:
-        TypeError: A client is one of the other kind of jobs.
+        TypeError: `connect` returned a client for the other kind of job.
     """
 
     def __init__(self, connect: Callable[[], AnyClient], emitter: Emitter, kind: JobKind = THIRD_PARTY) -> None:
-        self._connect = functools.partial(check_client, kind, connect)
+        self._connect = functools.partial(create_client, kind, connect)
         self._emitter = emitter
         self._lock = threading.Lock()
         self._pair = (self._connect(), self._connect())
@@ -61,27 +66,33 @@ class Clients:
         return self._pair[1]
 
     def reconnect(self, refused: AnyClient) -> None:
-        """Create both again, which loads the AWS credentials again, unless that was done since this one was used."""
+        """
+        Create both clients again, which reloads the AWS credentials.
+
+        Args:
+            refused: The client whose call failed.  If it was already replaced, nothing is done.
+        """
         with self._lock:
             if refused not in self._pair or self._is_connecting:
                 return
             self._is_connecting = True
         try:
-            pair = call_partner(lambda: (self._connect(), self._connect()))  # without the lock: it may hang
+            # The lock is not held, because `connect` may hang.
+            pair = call_partner(lambda: (self._connect(), self._connect()))
         finally:
             self._is_connecting = False
         with self._lock:
-            if isinstance(pair, Raised):  # the next attempt tries it again
+            if isinstance(pair, Raised):  # the next call that fails tries to reconnect again
                 self._emitter.log(logging.WARNING, "connect raised %s", pair.name)
             elif self._is_closed:
                 _close(pair)
             else:
-                # Other threads may be in the middle of a call with the present ones: these are closed the next time.
+                # Other threads may be in a call of the current clients, so these are closed at the next reconnect.
                 _close(self._before)
                 self._before, self._pair = self._pair, pair
 
     def close(self) -> None:
-        """Close all of them; leave one that hangs."""
+        """Close all clients; wait at most 2 seconds, because closing may hang."""
         with self._lock:
             self._is_closed = True
             clients = (*self._before, *self._pair)
@@ -91,8 +102,8 @@ class Clients:
         """
         Call a method of a client; return its result or the error of the call.
 
-        If a hook of the partner raises, what CodePipeline did still counts.  Where that is not known, the request may
-        have been accepted.
+        If a hook of the partner raises an exception, the response of CodePipeline is still returned.  If there is no
+        response, the error shows whether the request was sent, so that CodePipeline may have accepted it.
         """
         hidden: list[tuple[BaseException, Result[Any]]] = []
         token = HIDDEN_RESULTS.set(hidden)
@@ -102,7 +113,8 @@ class Clients:
         except BaseException as failure:
             if is_ctrl_c(failure):
                 raise
-            # An error of this library may come out of a hook too, from another client.  It does not describe this call.
+            # A hook may use another client and raise the error of that client.  Such an error does not describe this
+            # call.
             result = next((result for raised, result in hidden if raised is failure), None)
             if result is None and isinstance(failure, ThirdPartyError):
                 return failure.with_traceback(None)
@@ -114,14 +126,19 @@ class Clients:
 
     def _log_hook(self, failure: BaseException) -> None:
         where = traceback.extract_tb(failure.__traceback__)[-1]
-        # Without its message, which may hold anything.
+        # The message of the exception is not logged, because it may contain secrets.
         arguments = (type(failure).__name__, where.name, where.lineno or 0)
         self._emitter.log(logging.ERROR, "a hook raised %s at %s:%d", *arguments)
 
 
 @contextmanager
 def limit_calls(ends_at: float | None) -> Generator[None, None, None]:
-    """End the calls of clients that start in this context at a time of `time.monotonic`; ``None`` for no limit."""
+    """
+    Limit the time of all calls of clients that start in this context.
+
+    Args:
+        ends_at: The time by `time.monotonic` at which the calls end; ``None`` for no limit.
+    """
     token = CALLS_END_AT.set(None if ends_at is None else now() + ends_at - time.monotonic())
     try:
         yield
@@ -140,7 +157,7 @@ def _outcome(failure: BaseException, result: Result[_T] | None) -> _T | ThirdPar
     error = None if result is None else cast("ThirdPartyError", result.error)
     if error is not None and error.delivery is not Delivery.NOT_SENT:
         return error
-    # A hook may raise once only, so the worker tries again, also where nothing was sent.
+    # The worker retries in both cases, also if nothing was sent, because the hook may not raise at the next attempt.
     facts: CallFacts = {"delivery": Delivery.SENT, "is_retry_safe": None}
     if error is not None:
         facts = {"delivery": Delivery.NOT_SENT, "is_retry_safe": True}

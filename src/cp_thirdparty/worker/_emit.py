@@ -1,4 +1,4 @@
-"""Emit the events of a worker's jobs: one log record for each, and a call of the partner's hook."""
+"""Emit the events of a worker's jobs: for each event, write one log record and call the partner's hook."""
 
 from __future__ import annotations
 
@@ -53,25 +53,26 @@ LEVELS: Final[Mapping[JobEventName, int]] = {
     "released": logging.ERROR,
 }
 
-# Seconds for which the end of a run, or of a job of a `JobProcessor`, waits for events.  With a grace of 20 s and 5 s
-# for the last attempts, a worker then ends within 27 of the 30 s that Kubernetes gives a container by default.
+# Seconds for which a worker at its end, or a `JobProcessor` after a job, waits until the events are delivered.  The end
+# of a worker takes at most 27 s: 20 s of grace, 5 s for the last attempts and these 2 s.  By default, Kubernetes gives
+# a container 30 s.
 _FLUSH_SECONDS: Final = 2.0
 
-# The most events and log records that wait: those of about 1,000 jobs.  They take 4 MiB.
+# The maximum number of events and log records in the queue.  About 1,000 jobs emit so many, and they need 4 MiB.
 _SIZE: Final = 3000
 
 
 class Emitter:
     """
-    Emits events and log records of one worker or processor.  Thread-safe; it raises nothing and does not block.
+    Emits events and log records of one worker or processor.  Thread-safe; it raises no exception and does not block.
 
-    Hooks and handlers of logs are the partner's code, so a queue and a thread of this emitter are between them and the
-    jobs.
+    Hooks and log handlers are the partner's code, which may block.  They are therefore called by a separate thread of
+    this emitter, which takes the events from a queue.
 
     Args:
         hook: Called with each event; ``None`` for log records only.
-        count: Called in the thread that emits the event, with it and the action type in the details of the job, or
-            ``None`` if they are not known; ``None`` for nothing.
+        count: Called in the thread that emits the event.  Its arguments are the event, and the action type from the
+            details of the job or ``None`` if the details are not known.  Use ``None`` to call no function.
     """
 
     def __init__(
@@ -83,11 +84,11 @@ class Emitter:
 
     @property
     def dropped(self) -> int:
-        """How many events and log records were dropped, because the queue was full."""
+        """Number of events and log records that were dropped because the queue was full."""
         return self._queue.dropped
 
     def flush(self, seconds_left: float = math.inf) -> bool:
-        """Wait until all that was emitted was delivered, for 2 seconds at most; return whether it was."""
+        """Wait at most 2 seconds until all emitted events and log records are delivered; return whether they are."""
         return self._queue.flush(min(seconds_left, _FLUSH_SECONDS))
 
     def log(
@@ -100,7 +101,7 @@ class Emitter:
         **fields: object,
     ) -> None:
         """
-        Write a record on the logger ``cp_thirdparty.worker``.
+        Queue a record for the logger ``cp_thirdparty.worker``.
 
         Args:
             level: The level of the record.
@@ -132,20 +133,20 @@ class Emitter:
         party: str | None = None,
     ) -> None:
         """
-        Write the log record of an event and call the hook.
+        Queue the log record and the call of the hook for an event.
 
-        The record is on the logger ``cp_thirdparty.worker``; its attribute ``job_event`` is the `JobEvent`.
+        The record is written to the logger ``cp_thirdparty.worker``.  Its attribute ``job_event`` is the `JobEvent`.
 
         Args:
             name: The name of the event.
             offer: The job.
             detail: More about the event.
             details: The details of the job; ``None`` before they were read.
-            seconds: How long it took.
-            failure_type: Why the job failed.
-            where: The place of an error.
-            text: What the log has in place of the detail; empty for the detail.
-            party: Who can change the reason of a failure; ``None`` for what follows from its type.
+            seconds: Duration in seconds, or ``None``.
+            failure_type: The failure type that is reported to CodePipeline, or ``None``.
+            where: The lines of code that lead to an error; empty if there are none.
+            text: A string for the log in place of `detail`; empty to log `detail`.
+            party: The party that can fix the cause of a failure.  It is derived from `failure_type` if that is given.
         """
         place = job_fields(offer, details)
         event = JobEvent(
@@ -173,7 +174,7 @@ class Emitter:
     def emit_outcome(
         self, outcome: Outcome, *, details: AnyJobDetails | None = None, seconds: float | None = None
     ) -> None:
-        """Emit the event of an outcome; only that of a reported job has its seconds."""
+        """Emit the event of an outcome; the event contains `seconds` only if the job was reported."""
         name, detail = _describe(outcome)
         result = outcome.result if isinstance(outcome, (Reported, Unsent)) else None
         self.emit(
@@ -191,7 +192,7 @@ class Emitter:
             return
         try:
             self._hook(event)
-        except BaseException as failure:  # noqa: BLE001 - whatever it is, the next event must be delivered
+        except BaseException as failure:  # noqa: BLE001 - the next event must be delivered after any exception
             message = "on_event raised %s at the event %s"
             _Record(logging.WARNING, message, (class_name(failure), event.name), record.fields).write()
 
@@ -202,7 +203,7 @@ class Emitter:
 
 @attrs.frozen
 class _Record:
-    """A log record of the thread and the time in which it was created, to be written by another thread."""
+    """A log record that another thread writes.  It keeps the time and the thread in which it was created."""
 
     level: int
     message: str
@@ -213,7 +214,7 @@ class _Record:
     thread_name: str = attrs.field(factory=lambda: threading.current_thread().name)
 
     def write(self) -> None:
-        """Write the record.  Handlers, filters and factories of records may raise anything, which is dropped."""
+        """Write the record; ignore exceptions of the partner's log handlers, filters and record factories."""
         with suppress(BaseException):
             if _log.isEnabledFor(self.level):
                 _log.handle(self._create())
@@ -223,17 +224,23 @@ class _Record:
         record.relativeCreated += (self.created - record.created) * 1000
         record.created, record.msecs = self.created, float(int(self.created % 1 * 1000))
         record.thread, record.threadName = self.thread, self.thread_name
-        # Not by the argument `extra` of `makeRecord`, which refuses a name that the partner's factory has set.
+        # The argument `extra` of `makeRecord` is not used, because it refuses names that the partner's record factory
+        # has already set.
         record.__dict__.update(self.fields)
         return record
 
 
-# What a record that is about no event has, so that one format fits all records.
+# The attributes of a record that does not belong to an event.  All records have them, so that one log format works for
+# all records.
 _NO_EVENT: Final[Mapping[str, Any]] = {"failure_type": None, "job_event": None}
 
 
 def job_fields(offer: AnyJob | None, details: AnyJobDetails | None) -> dict[str, str | None]:
-    """Return the attributes by which records of the worker and of handlers are joined; ``None`` if not known."""
+    """
+    Return the attributes that identify the job in the log records of the worker and of handlers.
+
+    An attribute is ``None`` if its value is not known.
+    """
     context = None if details is None else details.data.pipeline_context
     action = None if context is None else context.action
     return {
@@ -245,7 +252,7 @@ def job_fields(offer: AnyJob | None, details: AnyJobDetails | None) -> dict[str,
 
 
 def _describe(outcome: Outcome) -> tuple[JobEventName, str]:
-    """Return the name of the event of an outcome, and its detail."""
+    """Return the name and the detail of the event for an outcome."""
     if isinstance(outcome, Reported):
         return "reported", type(outcome.result).__name__ + ("" if outcome.is_confirmed else " (not confirmed)")
     if isinstance(outcome, Rejected):

@@ -1,4 +1,4 @@
-"""A bounded queue of calls of the partner's code, and the one thread that makes them."""
+"""A bounded queue of calls to the partner's code, and the one thread that makes these calls."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import Final
 
 from cp_thirdparty._core.call import now
 
-# Seconds without a call after which the thread ends.  The next call starts another one, which takes about 0.1 ms.
+# Seconds without a call after which the thread ends.  The next call starts a new thread, which takes about 0.1 ms.
 _IDLE_SECONDS: Final = 1.0
 
-# Seconds for which the thread waits for more calls when it was idle.  A wake-up costs more than a call, and a worker
-# emits several events for each job.  `flush` does not wait for it.
+# Seconds for which an idle thread waits for more calls after the first one is queued.  A worker emits several events
+# for each job, and it costs more to wake the thread for each event than to make the calls together.  `flush` ends this
+# wait at once.
 _GATHER_SECONDS: Final = 0.01
 
-# Seconds between two attempts of `flush` to start the thread when the system has none left.
+# Seconds between two attempts of `flush` to start the thread if the system could not start one.
 _RETRY_SECONDS: Final = 0.05
 
 # Seconds between two reports about dropped calls while the queue stays full.
@@ -29,19 +30,20 @@ _REPORT_INTERVAL: Final = 10.0
 
 class EventQueue:
     """
-    Calls the partner's code one call after the other, in a thread of its own.  Thread-safe.
+    Makes calls to the partner's code in one separate thread, one call after another.  Thread-safe.
 
-    Whatever a call raises is dropped.  While a call blocks, the others wait, and calls beyond the size are dropped.
+    Exceptions that a call raises are ignored.  While a call blocks, the other calls wait in the queue.  If the queue is
+    full, new calls are dropped.
 
-    If the system has no thread left, the calls are kept until a thread can be started: the calling thread must not run
-    code that may block.
+    If the system cannot start a thread, the calls stay in the queue until a thread can be started.  The thread that
+    queues a call never makes the call itself, because the call may block.
 
-    A child of a fork has none of its parent's calls, and a thread of its own.
+    After a fork, the child starts with an empty queue and its own thread.
 
     Args:
-        size: The most calls that wait.
-        report_dropped: Called in the thread with how many calls were dropped since its last call: when the queue is
-            empty again, and every ten seconds while it is not.
+        size: The maximum number of calls in the queue.
+        report_dropped: Called with the number of calls that were dropped since the last report.  The thread of the
+            queue calls it when the queue is empty again, and at most every ten seconds while the queue is not empty.
     """
 
     def __init__(self, size: int, report_dropped: Callable[[int], object]) -> None:
@@ -51,26 +53,26 @@ class EventQueue:
         _QUEUES.add(self)
 
     def reset(self) -> None:
-        """Forget all calls, and the thread: it does not exist in the child of a fork."""
+        """Discard all calls and the reference to the thread, which does not exist after a fork."""
         self._changed = threading.Condition()
         self._calls: deque[tuple[Context, Callable[[], object]]] = deque()
         self._thread: threading.Thread | None = None
         self._is_idle = False  # whether the thread waits for a call
-        self._flushes = 0  # how many of them wait
-        self._accepted = 0
-        self._done = 0
-        self._blocked_at: int | None = None  # how many calls were done when a flush waited in vain
+        self._flushes = 0  # number of threads that wait in `flush`
+        self._accepted = 0  # number of calls that were put into the queue
+        self._done = 0  # number of calls that have returned
+        self._blocked_at: int | None = None  # value of `_done` when the last `flush` timed out
         self._dropped = 0
-        self._reported = 0
+        self._reported = 0  # number of dropped calls that were reported
         self._reported_at = -_REPORT_INTERVAL
 
     @property
     def dropped(self) -> int:
-        """How many calls were dropped."""
+        """Number of calls that were dropped because the queue was full."""
         return self._dropped
 
     def put(self, call: Callable[[], object]) -> None:
-        """Create a call later, with the context variables of now; drop it if the queue is full."""
+        """Queue a call for the thread, with a copy of the current context variables; drop it if the queue is full."""
         context = copy_context()
         with self._changed:
             if len(self._calls) < self._size:
@@ -85,10 +87,10 @@ class EventQueue:
 
     def flush(self, seconds: float) -> bool:
         """
-        Wait until the calls that are in the queue now were made; return ``False`` if they were not.
+        Wait until the thread has made all calls that are in the queue now; return ``False`` if it has not.
 
-        It waits at most that many seconds.  It does not wait at all if no call has ended, and no thread has started,
-        since another flush waited in vain: a call that blocks costs the time once.
+        It waits at most `seconds`.  It does not wait if an earlier `flush` timed out, and since then no call has
+        returned and no thread was started.  So a call that blocks delays only one `flush`.
         """
         ends_at = now() + seconds
         with self._changed:
@@ -115,31 +117,40 @@ class EventQueue:
 
     def _start_thread(self) -> None:
         if self._calls and self._thread is None:
-            thread = threading.Thread(target=self._serve, name="cp-thirdparty-events", daemon=True)
-            with suppress(RuntimeError):  # the system has no thread left: the next call tries again
+            thread = threading.Thread(target=self._run_calls, name="cp-thirdparty-events", daemon=True)
+            with suppress(RuntimeError):  # the system cannot start a thread; the next `put` or `flush` tries again
                 thread.start()
                 self._thread, self._blocked_at = thread, None
 
-    def _serve(self) -> None:
-        is_done = False
-        while (entry := self._take(is_done=is_done)) is not None:
+    def _run_calls(self) -> None:
+        has_run_call = False
+        while (entry := self._take(has_run_call=has_run_call)) is not None:
             context, call = entry
             with suppress(BaseException):
                 context.run(call)
             if self._dropped != self._reported:
                 self._report()
-            is_done = True
+            has_run_call = True
 
     def _is_current(self) -> bool:
-        """Whether this is still the thread: after a fork in a call, the child must not go on."""
+        """
+        Return whether the current thread is still the thread of the queue.
+
+        It is not if a call has forked the process.  The child must then make no more calls in this thread.
+        """
         return self._thread is threading.current_thread()
 
-    def _take(self, *, is_done: bool) -> tuple[Context, Callable[[], object]] | None:
-        """Count the last call if there was one, and wait for the next; return ``None`` if the thread ends."""
+    def _take(self, *, has_run_call: bool) -> tuple[Context, Callable[[], object]] | None:
+        """
+        Wait for the next call and return it; return ``None`` if the thread must end.
+
+        Args:
+            has_run_call: Whether the thread has just made a call, which is counted here.
+        """
         with self._changed:
             if not self._is_current():
                 return None
-            if is_done:
+            if has_run_call:
                 self._done += 1
                 if self._flushes:
                     self._changed.notify_all()
@@ -157,7 +168,7 @@ class EventQueue:
         return has_calls
 
     def _report(self) -> None:
-        """Report what was dropped, unless that was done a short time ago and the queue is still full."""
+        """Report the dropped calls, unless the queue is not empty and the last report is less than 10 seconds old."""
         with self._changed:
             dropped = self._dropped - self._reported
             if not dropped or (self._calls and now() - self._reported_at < _REPORT_INTERVAL):

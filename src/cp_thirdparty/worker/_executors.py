@@ -1,4 +1,4 @@
-"""Where handlers run: in the thread that has the job, or in an executor of other processes."""
+"""Engines that run handlers: in the thread that processes the job, or in an executor with other processes."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from cp_thirdparty.worker._start_permit import (
 )
 from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, run_in_executor
 
-# Seconds between two checks of whether the result of a job in another process is still wanted.
+# Seconds between two checks of whether the job still needs the result of its handler in another process.
 _TICK: Final = 0.5
 
-# Seconds after which a task without a permit counts as begun if it has not failed.
+# Seconds after which a task without a permit is treated as started if it has not failed.
 _START_SECONDS: Final = 30.0
 
-# Seconds for which the end of a job waits for an executor that is about to report whether the handler has begun.
+# Seconds for which `withdraw` waits if the executor is about to report whether the handler was called.
 _REPORT_SECONDS: Final = 1.5
 
 # Seconds to wait for the executor's `shutdown(wait=False)`, which should return at once.
 _SHUTDOWN_SECONDS: Final = 2.0
 
-# Executors whose processes see the files of this one.
+# Executors whose workers run on this machine, so that they can read the files of this process.
 _LOCAL_EXECUTORS: Final = (ProcessPoolExecutor, ThreadPoolExecutor)
 
 
@@ -57,29 +57,38 @@ class Engine(Protocol):
 
     @property
     def may_claim(self) -> bool:
-        """Whether another job may be claimed: handlers can be started, or no claimed job finds out whether they can."""
+        """
+        Whether the worker may claim another job.
+
+        It may if handlers can be started, or if no claimed job is testing at present whether they can.
+        """
         ...
 
     def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception | None:
         """
         Run the handler of a claimed job, and return how it ended.
 
-        It returns a `ProcessDiedError` if the process died, another exception if the handler did not start, and
-        ``None`` if its result is no longer wanted.
+        Returns:
+            A `HandlerRun` if the handler was called and ended; a `ProcessDiedError` if its process ended unexpectedly;
+            another exception if the handler was not called; ``None`` if the result is no longer needed.
         """
         ...
 
     def withdraw(self, job: ClaimedJob) -> bool:
-        """Prevent the handler of a job from beginning; return ``False`` if it has begun, or may have."""
+        """Prevent the call of a job's handler; return ``False`` if the handler was called, or may have been."""
         ...
 
     def close(self) -> None:
-        """Release what it holds."""
+        """Release the processes and other resources of the engine."""
         ...
 
 
 class Starts:
-    """Notes whether handlers can be started.  Thread-safe."""
+    """
+    Records whether handlers can be started.  Thread-safe.
+
+    After a failed start, the jobs that try to start their handlers are tests of whether handlers can be started again.
+    """
 
     def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
@@ -89,18 +98,18 @@ class Starts:
 
     @property
     def may_claim(self) -> bool:
-        """Whether handlers can be started, or no job is left that finds out."""
+        """Whether handlers can be started, or all jobs that tested it have ended."""
         with self._lock:
             return all(job.is_closed for job in self._failing)
 
     def note_attempt(self, job: ClaimedJob) -> None:
-        """Note that a job finds out whether its handler can be started, if the last one could not."""
+        """Note that a job tries to start its handler; it is a test if the last handler could not be started."""
         if self.error is not None:
             with self._lock:
                 self._failing.add(job)
 
     def note_failure(self, job: ClaimedJob, error: str) -> NotStartedError:
-        """Note that a handler could not be started, and that no other could have been; return what follows."""
+        """Note that no handler can be started at present, and return the error for this job."""
         with self._lock:
             is_new = self.error is None
             self.error = error
@@ -110,13 +119,13 @@ class Starts:
         return NotStartedError(error)
 
     def find_error(self, job: ClaimedJob, not_started: NotStarted) -> Exception:
-        """Return the error of a handler that was not called, and note it if its process can run no job at all."""
+        """Return the error of a handler that was not called, and note it if its process cannot run any handler."""
         if not not_started.is_initialised:
             self.note_failure(job, not_started.error_name)
         return NotStartedError(not_started.error_name) if not_started.error is None else not_started.error
 
     def note_start(self) -> None:
-        """Note that a handler has begun."""
+        """Note that a handler was called, so that handlers can be started."""
         if self.error is None:
             return
         with self._lock:
@@ -127,14 +136,14 @@ class Starts:
 
 class ThreadEngine:
     """
-    Runs handlers in the calling thread, and coroutines in an event loop.
+    Runs handlers in the calling thread, and the coroutines of asynchronous handlers in an event loop.
 
     Args:
         runner: Runs a handler.
-        clients: Make the calls.
-        coroutines: Runs coroutines.
+        clients: The worker's clients; handlers use the one that reads.
+        coroutines: Runs the coroutines of asynchronous handlers.
         stopping: Set when the worker stops.
-        cancel_timeout: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
+        cancel_timeout: Seconds to wait until a cancelled coroutine ends; ``None`` for no limit.
     """
 
     error: str | None = None
@@ -156,8 +165,8 @@ class ThreadEngine:
         self._cancel_timeout = cancel_timeout
 
     def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception:
-        """Run the handler."""
-        assert job.details is not None, "the job was read"  # noqa: S101 - a mistake of this library
+        """Run the handler in the calling thread."""
+        assert job.details is not None, "the job was read"  # noqa: S101 - a bug in this library
         failure = self._runner.prepare(self._coroutines)
         if failure is not None:
             return NotStartedError(failure.error_name)
@@ -175,25 +184,26 @@ class ThreadEngine:
             cancel_timeout=self._cancel_timeout,
         )
 
-    def withdraw(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - as its protocol has it
-        """Return ``False``: a handler begins at once."""
+    def withdraw(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - the protocol requires it
+        """Return ``False``, because `run` calls the handler at once."""
         return False
 
     def close(self) -> None:
-        """Do nothing: there is nothing to release."""
+        """Do nothing, because this engine has no resources of its own."""
 
 
 @attrs.define(eq=False)
 class _Task:
     """
-    A job in an executor.
+    A job that was given to an executor.
 
     Attributes:
         job: The job.
-        permit: What its process removes before it calls the handler; ``None`` for other executors than local ones.
-        future: What the executor has returned; ``None`` before that, and if it has raised.
-        is_withdrawn: Whether its handler will never begin there.
-        is_started: Whether its handler is known to have begun.
+        permit: The file that the executor's process must remove before it calls the handler.  If this process removes
+            the file first, the handler is never called.  ``None`` for executors that may run on other machines.
+        future: The future that the executor returned; ``None`` before that, or if `submit` raised an exception.
+        is_withdrawn: Whether this process removed the permit, so that the handler is never called for this task.
+        is_started: Whether the call of the handler was noted in `Starts`.
     """
 
     job: ClaimedJob
@@ -206,41 +216,53 @@ class _Task:
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def withdraw(self) -> bool:
-        """Prevent the handler from beginning; return ``False`` if it has begun, or may have."""
+        """Prevent the call of the handler; return ``False`` if the handler was called, or may have been."""
         with self._lock:
             if self.permit is not None and take_permit(self.permit):
                 self.is_withdrawn = True
             return self.is_withdrawn
 
     def note_submit(self, future: Future[HandlerRun | NotStarted] | None) -> None:
-        """Note that the executor has the task; ``None`` if it has raised, so that the handler never begins."""
+        """
+        Note that `submit` of the executor has ended.
+
+        Args:
+            future: The future that `submit` returned; ``None`` if it raised, so that the handler is never called.
+        """
         if future is None:
             self.job.stop()
         self.future = future
         self._is_submitted.set()
 
     def note_end(self) -> None:
-        """Note that nothing more is learned about the task, and that the stage of its job shows what was."""
+        """Note that the task has ended; the stage of its job now shows whether the handler was called."""
         self._is_submitted.set()
         self._has_ended.set()
 
     def wait_for_report(self) -> None:
-        """Wait a short time if the executor is about to report whether the handler has begun."""
+        """Wait a short time until the task ends, if the executor is about to report whether the handler was called."""
         if self._is_submitted.wait(_REPORT_SECONDS) and self.future is not None and self.future.done():
             self._has_ended.wait(_REPORT_SECONDS)
 
 
 @attrs.define(eq=False)
 class _Pool:
-    """An executor, its tasks, and of how many of them the handlers had begun when it broke."""
+    """
+    An executor and its tasks.
+
+    Attributes:
+        executor: The executor.
+        tasks: The tasks that have not ended.
+        running_at_break: How many handlers were running, or may have been, when the executor broke; ``None`` before.
+    """
 
     executor: Executor
     tasks: set[_Task] = attrs.field(factory=set)
-    died_with: int | None = None
+    running_at_break: int | None = None
 
 
 class OtherProcessEngine:
-    """What the engines have in common whose handlers run in other processes."""
+    """The common part of the engines that run handlers in other processes."""
 
     def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
@@ -253,12 +275,12 @@ class OtherProcessEngine:
 
     @property
     def may_claim(self) -> bool:
-        """Whether handlers can be started, or no job finds out whether they can."""
+        """Whether handlers can be started, or no claimed job is testing at present whether they can."""
         return self._starts.may_claim
 
 
 class ExecutorEngine(OtherProcessEngine):
-    """Runs handlers in an executor, which is created again when it breaks."""
+    """Runs handlers in an executor.  If the executor breaks, the engine creates a new one for the next job."""
 
     def __init__(self, runner: Runner[Any], make_executor: Callable[[], Executor], emitter: Emitter) -> None:
         super().__init__(emitter)
@@ -270,16 +292,17 @@ class ExecutorEngine(OtherProcessEngine):
         self._permits = Permits()
 
     def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception | None:
-        """Send the ids of the job to the executor and wait."""
+        """Send the job, without its details and secrets, to the executor, and wait until the handler ends."""
         self._starts.note_attempt(job)
         task = self._tasks[job.offer.job_id] = _Task(job)
         try:
             handler_run = self._run(task, time.time() + seconds_left)
             if isinstance(handler_run, Exception) and not isinstance(handler_run, ProcessDiedError):
-                job.stop()  # while `withdraw` still finds it: a stop must see that its handler has not begun
+                # Before the task is removed: a `withdraw` at the same time must see that the handler was not called.
+                job.stop()
             return handler_run
         finally:
-            task.withdraw()  # removes the file of a task that is not wanted any more
+            task.withdraw()  # removes the permit, if the executor has not
             task.note_end()
             with self._lock:
                 del self._tasks[job.offer.job_id]
@@ -287,14 +310,18 @@ class ExecutorEngine(OtherProcessEngine):
                     self._permits.remove()
 
     def withdraw(self, job: ClaimedJob) -> bool:
-        """Prevent the handler of a job from beginning; return ``False`` if it has begun, or may have."""
+        """Prevent the call of a job's handler; return ``False`` if the handler was called, or may have been."""
         task = self._tasks.get(job.offer.job_id)
         if task is not None and not task.withdraw() and job.stage is Stage.RUNNING:
             task.wait_for_report()
         return task is not None and task.withdraw()
 
     def close(self) -> None:
-        """Shut the executor down; the processes of handlers that hang are killed, or the interpreter would not end."""
+        """
+        Shut the executor down, and kill the processes whose handlers still run.
+
+        Otherwise the interpreter would wait for these handlers when it exits.
+        """
         if self._pool is not None:
             _shut_down(self._pool, self._emitter)
 
@@ -319,10 +346,10 @@ class ExecutorEngine(OtherProcessEngine):
             return self._starts.note_failure(task.job, future.name)
         try:
             handler_run = self._wait_for(future, task)
-        except BaseException as error:  # noqa: BLE001 - Dask has errors of its own
+        except BaseException as error:  # noqa: BLE001 - Dask raises its own error classes
             return self._note_end(pool, task, error)
         finally:
-            if note and future.done():  # Dask does not run it again
+            if note and future.done():  # Dask does not run the task again, so the note is no longer needed
                 call_partner(pool.executor.submit, remove_note, note)
         self._remove_task(pool, task, is_broken=False)
         if isinstance(handler_run, NotStarted):
@@ -332,12 +359,12 @@ class ExecutorEngine(OtherProcessEngine):
         return handler_run
 
     def _note_end(self, pool: _Pool, task: _Task, error: BaseException) -> Exception:
-        """Return what follows from an executor that has lost a task."""
+        """Return the error for a task whose future failed, which shows that the executor has lost the task."""
         name = type(error).__name__
-        died_with = self._remove_task(pool, task, is_broken=isinstance(error, RuntimeError))
+        running = self._remove_task(pool, task, is_broken=isinstance(error, RuntimeError))
         if not task.withdraw():
-            return ProcessDiedError(name, is_alone=died_with == 1)
-        if pool.died_with == 0:  # no handler can be the cause
+            return ProcessDiedError(name, is_alone=running == 1)
+        if pool.running_at_break == 0:  # no handler ran, so none can be the cause
             return self._starts.note_failure(task.job, name)
         return NotStartedError(name)
 
@@ -357,16 +384,22 @@ class ExecutorEngine(OtherProcessEngine):
             return self._pool
 
     def _remove_task(self, pool: _Pool, task: _Task, *, is_broken: bool) -> int:
-        """Remove a task from its executor, and replace a broken one; return how many handlers run, or ran then."""
+        """
+        Remove a task from its pool, and shut the executor down if it is broken.
+
+        Returns:
+            The number of handlers that were running when the executor broke, or the number of its tasks if it is not
+            broken.
+        """
         with self._lock:
-            if is_broken and pool.died_with is None:
-                pool.died_with = sum(not each.withdraw() for each in pool.tasks)
+            if is_broken and pool.running_at_break is None:
+                pool.running_at_break = sum(not each.withdraw() for each in pool.tasks)
             if is_broken and self._pool is pool:
                 _shut_down(pool, self._emitter)
                 self._pool = None
             tasks = len(pool.tasks)
             pool.tasks.discard(task)
-            return tasks if pool.died_with is None else pool.died_with
+            return tasks if pool.running_at_break is None else pool.running_at_break
 
     def _wait_for(self, future: Future[HandlerRun | NotStarted], task: _Task) -> HandlerRun | NotStarted | None:
         began_at = time.monotonic()
@@ -382,29 +415,34 @@ class ExecutorEngine(OtherProcessEngine):
                 self._note_start(task)
         result: object = future.result()
         if not isinstance(result, (HandlerRun, NotStarted)):
-            raise TypeError  # the executor has lost the result; the handler may have run
+            raise TypeError  # the executor returned something else than the result; the handler may have run
         return result
 
     def _note_start(self, task: _Task) -> None:
-        # Once: a handler that began before others failed to start has no meaning for them.
+        # Only once for each task.  If other handlers fail to start later, this earlier start does not prove that
+        # handlers can be started again.
         if not task.is_started:
             task.is_started = True
             self._starts.note_start()
 
 
 def _as_future(returned: Any) -> Future[HandlerRun | NotStarted]:
-    """Return what `submit` has returned; a failed future for anything else, because the handler may run there."""
+    """
+    Return the object that `submit` returned, if it is a future; otherwise return a failed future.
+
+    A failed future is treated like a lost task: the handler may have been called.
+    """
     if callable(getattr(returned, "add_done_callback", None)):
-        return cast("Future[HandlerRun | NotStarted]", returned)  # that of Dask has a class of its own
+        return cast("Future[HandlerRun | NotStarted]", returned)  # the futures of Dask do not inherit from `Future`
     failed: Future[HandlerRun | NotStarted] = Future()
     failed.set_exception(TypeError())
     return failed
 
 
 def _shut_down(pool: _Pool, emitter: Emitter) -> None:
-    # Before the shutdown, which forgets the processes.
+    # Read before the shutdown, which removes the references to the processes.
     processes: Mapping[int, Any] | None = getattr(pool.executor, "_processes", None)
-    hanging = list((processes or {}).values()) if pool.tasks and pool.died_with is None else []
+    hanging = list((processes or {}).values()) if pool.tasks and pool.running_at_break is None else []
     problem = call_for(_SHUTDOWN_SECONDS, pool.executor.shutdown, wait=False)
     if problem is not None:
         emitter.log(logging.WARNING, "the executor's shutdown %s", problem)
@@ -414,10 +452,10 @@ def _shut_down(pool: _Pool, emitter: Emitter) -> None:
 
 def pickle_runner(runner: Runner[Any]) -> bytes:
     """
-    Pickle what goes to other processes.
+    Pickle a runner, which is sent to other processes.
 
     Raises:
-        TypeError: A part cannot be pickled.
+        TypeError: A part of the runner cannot be pickled; the message names the argument and what to use instead.
     """
     for name in ("handler", "configuration", "connect", "tokens", "artifacts"):
         try:

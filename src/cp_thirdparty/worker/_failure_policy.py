@@ -1,8 +1,8 @@
 """
-The failure policy: which party a failure belongs to, and what the worker does next.
+The failure policy: which party is responsible for a failure, and what the worker does next.
 
-It has two tables: for failures of the worker's own steps, and for exceptions that a handler raised.  Nothing else in
-this package names an error class of the service, the transport or the artifacts.
+It has two tables: one for failures of the worker's own steps, and one for exceptions that a handler raised.  No other
+module of this package decides by the error classes of the service, the transport or the artifacts.
 """
 
 from __future__ import annotations
@@ -51,73 +51,73 @@ from cp_thirdparty.worker.tokens import NoTokenError
 
 
 class Step(Enum):
-    """What the worker was doing when something failed."""
+    """The step of the worker that failed."""
 
     POLL = auto()
-    """Ask for jobs."""
+    """Poll for jobs."""
     READ = auto()
-    """Look up the client token of a job and read its details."""
+    """Look up the client token of a job, and read the details of the job."""
     CLAIM = auto()
     """Acknowledge a job."""
     RUN = auto()
     """Run the handler."""
     REPORT = auto()
-    """Put the result."""
+    """Report the result to CodePipeline."""
 
 
 class Party(Enum):
-    """Whom a failure belongs to.  The values are those of events."""
+    """The party that is responsible for a failure.  The values are used as `party` of a `JobEvent`."""
 
     JOB = "job"
-    """The job: CodePipeline has ended it, or its handler has failed."""
+    """The job: CodePipeline has ended the job, or the handler of the job has failed."""
     US = "partner"
-    """The partner: token store, AWS credentials, clock, code or machine."""
+    """The partner: the token store, AWS credentials, clock, code or machine of the partner."""
     SERVICE = "service"
     """The network or CodePipeline."""
     UNKNOWN = "unknown"
-    """It cannot be found out."""
+    """The worker cannot find out which party is responsible."""
 
 
 class Next(Enum):
     """What the worker does next."""
 
     RETRY = auto()
-    """Try again after a pause."""
+    """Retry the same step after a pause."""
     RENEW_TOKEN = auto()
-    """Look the client token up again, then try again."""
+    """Look up the client token again, then retry."""
     RECONNECT = auto()
-    """Create the clients again, which loads the AWS credentials again, then try again."""
+    """Create the clients again, which reloads the AWS credentials, then retry."""
     SIMPLIFY_RESULT = auto()
-    """Report less: without decoration, then a short failure."""
+    """Report the result without its optional parts; if CodePipeline refuses that too, report a short failure."""
     DROP_DECORATION = auto()
-    """Report the same result without decoration, if it has some; else try again after a pause."""
+    """Report the result without its optional parts; if it has no optional parts, retry after a pause."""
     TAKE = auto()
-    """The job is this worker's."""
+    """Continue with the job, because an earlier attempt of this worker has claimed it."""
     RUN_AGAIN = auto()
     """Run the handler again."""
     FAIL = auto()
-    """Report a failure to the customer."""
+    """Report the job as failed."""
     REJECT = auto()
     """Leave the job unclaimed; CodePipeline offers it again."""
     LOSE = auto()
     """Leave the job to the worker that has claimed it."""
     DOUBT = auto()
-    """End here; which worker owns the job is unknown."""
+    """End the job in this process, because it is unknown which worker owns the job."""
     ACCEPT = auto()
-    """The service has the result."""
+    """End the job as reported, because CodePipeline has accepted an earlier attempt."""
     END = auto()
-    """CodePipeline takes no result any more."""
+    """End the job without a result, because CodePipeline no longer accepts a result."""
     STOP = auto()
-    """End the worker: no later poll can succeed."""
+    """Stop the worker, because no later poll can succeed."""
 
 
 class ProcessDiedError(Exception):
     """
-    The process in which a handler ran has died.
+    The process in which a handler ran ended unexpectedly.
 
     Attributes:
-        is_alone: Whether no other handler ran there, so that this one is the cause.
-        is_isolated: Whether no other handler could have run there.
+        is_alone: Whether no other handler ran in that process, so that only this handler can be the cause.
+        is_isolated: Whether that process could run no other handler.
     """
 
     def __init__(self, name: str, *, is_alone: bool, is_isolated: bool = False) -> None:
@@ -127,24 +127,29 @@ class ProcessDiedError(Exception):
 
 
 class NotStartedError(Exception):
-    """A handler could not be started in another process; the name of the error there is its message."""
+    """A handler was not called; the message is the reason, for example the name of the error in the other process."""
 
 
 class NotHeldError(Exception):
-    """No result was sent, or no handler was run: another worker has the job, or the journal cannot exclude it."""
+    """
+    The worker did not send the result, or did not call the handler, because it may not own the job.
+
+    Either another worker owns the job, or the journal failed, so that the worker cannot be sure.
+    """
 
 
 @attrs.frozen(kw_only=True)
 class Situation:
     """
-    What is known about the job of a failure.
+    The state of the job at the time of a failure.
 
     Attributes:
-        is_claimed: Whether the job is this worker's.
-        is_inherited: Whether an earlier process began to claim the job.
-        is_from_event: Whether an event has brought the job, so that CodePipeline may not know its id.
-        may_be_accepted: Whether an earlier attempt of the same step may have been accepted.
-        can_run_again: Whether the handler may run again.
+        is_claimed: Whether this worker has claimed the job.
+        is_inherited: Whether the job comes from the journal, because an earlier process started to claim it.
+        is_from_event: Whether the job comes from the event of a Lambda function, so that CodePipeline may not know its
+            id.
+        may_be_accepted: Whether CodePipeline may have accepted an earlier attempt of the same step.
+        can_run_again: Whether the handler may run a second time.
     """
 
     is_claimed: bool = False
@@ -158,7 +163,7 @@ Condition = Callable[[Exception, Situation], bool]
 
 
 class Row(NamedTuple):
-    """One row of the table: it fits a failure of one of these classes at this step, if the condition holds."""
+    """One row of `TABLE`.  It applies to failures of the classes in `errors` at this step if the condition is true."""
 
     step: Step
     errors: tuple[type[Exception], ...]
@@ -185,7 +190,8 @@ def _may_be_accepted(_error: Exception, situation: Situation) -> bool:
 
 
 def _stays_refused(error: Exception, situation: Situation) -> bool:
-    # What may have been accepted is asked for to the end.  What was not, CodePipeline offers again.
+    # If CodePipeline may have accepted an earlier acknowledgement, the worker must retry until it knows.  Otherwise
+    # the worker can give the job up, because CodePipeline offers the job again.
     return getattr(error, "is_retry_safe", None) is False and not situation.may_be_accepted
 
 
@@ -216,7 +222,8 @@ _RESULT_PARAMETERS: Final = (
     "failure_details",
     "output_variables",
 )
-# What CodePipeline names if it refuses a request for something else than its result.
+# The members of a request that CodePipeline names in its error if it refuses the request for a reason other than the
+# result.
 _JOB_ID: Final = "jobId"
 _REQUEST_MEMBERS: Final = ("clientToken", _JOB_ID)
 _GONE: Final = (JobNotFoundException, InvalidJobException)
@@ -268,7 +275,8 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(Step.REPORT, _ENDED, _always, Party.JOB, Next.END),
     Row(Step.REPORT, (OutputVariablesSizeExceededException,), _always, Party.JOB, Next.SIMPLIFY_RESULT),
     Row(Step.REPORT, (ValidationException, InvalidRequestError), _is_about_result, Party.JOB, Next.SIMPLIFY_RESULT),
-    # An id that CodePipeline has never had, such as that of an event which a person has written, stays refused.
+    # CodePipeline refuses each retry if the job id is not one of its own, for example in an event that was written by
+    # hand.
     Row(Step.REPORT, (ValidationException, InvalidRequestError), _is_about_id_of_event, Party.JOB, Next.END),
     Row(
         Step.REPORT,
@@ -285,7 +293,7 @@ TABLE: Final[tuple[Row, ...]] = (
 
 
 def classify(step: Step, error: Exception, situation: Situation) -> Row:
-    """Return the first row of the table that fits."""
+    """Return the first row of `TABLE` that applies to this failure."""
     return next(
         row for row in TABLE if row.step is step and isinstance(error, row.errors) and row.condition(error, situation)
     )
@@ -305,7 +313,7 @@ FAILED: Final = "The action's worker failed with {error}"
 
 
 def _is_of_job(error: CodePipelineJobError) -> bool:
-    """Return whether an error is about the job's own credentials, and not about a call to CodePipeline."""
+    """Return whether a call with the job's own credentials caused the error, and not a call to CodePipeline."""
     return error.job_id is not None and error.operation_name not in OPERATION_NAMES
 
 
@@ -323,14 +331,14 @@ _CONDITIONS: Final[dict[str, Callable[[Any], bool]]] = {
 @attrs.frozen
 class HandlerFailure:
     """
-    How one class of exceptions is reported.
+    How the worker reports exceptions of one class to CodePipeline.
 
     Attributes:
-        error: The class; the nearest base class counts.
-        failure_type: What is reported to the service.
-        sentence: What the customer reads.  ``{message}`` is the error's own message, which this library wrote without
-            values; ``{error}`` is the name of the class.
-        condition: To which errors of the class the row applies; empty for all.
+        error: The class.  If the exception has several base classes in the table, the row of the nearest one applies.
+        failure_type: The failure type to report.
+        sentence: The message that the customer sees.  ``{message}`` is replaced by the message of the error, which this
+            library wrote and which contains no values.  ``{error}`` is replaced by the name of the class.
+        condition: The errors of the class to which the row applies, as a key of `_CONDITIONS`; empty for all errors.
     """
 
     error: type[BaseException]
@@ -339,12 +347,12 @@ class HandlerFailure:
     condition: str = ""
 
     def applies(self, error: BaseException) -> bool:
-        """Return whether the row is for this error."""
+        """Return whether the condition of this row is true for an error of its class."""
         return _CONDITIONS[self.condition](error)
 
 
 HANDLER_FAILURES: Final = (
-    # The customer can change something.
+    # The customer can fix the cause.
     HandlerFailure(ConfigurationError, FailureType.CONFIGURATION_ERROR, _BAD_CONFIGURATION),
     HandlerFailure(ArtifactNotFoundError, FailureType.REVISION_UNAVAILABLE, _OWN_MESSAGE, "in S3"),
     HandlerFailure(ArtifactNotFoundError, FailureType.CONFIGURATION_ERROR, _OWN_MESSAGE),
@@ -364,7 +372,7 @@ HANDLER_FAILURES: Final = (
     HandlerFailure(InvalidNonceException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
     HandlerFailure(JobNotFoundException, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
     HandlerFailure(ServiceError, FailureType.SYSTEM_UNAVAILABLE, _CALL_FAILED),
-    # The partner's worker is not set up correctly, which the customer cannot change.
+    # The partner's worker is not set up correctly, which the customer cannot fix.
     HandlerFailure(AccessDeniedError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
     HandlerFailure(CredentialsError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
     HandlerFailure(InvalidClientTokenException, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
@@ -373,7 +381,7 @@ HANDLER_FAILURES: Final = (
     HandlerFailure(ArtifactFileError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
     HandlerFailure(JournalError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
     HandlerFailure(WorkerStuckError, FailureType.SYSTEM_UNAVAILABLE, _SETUP),
-    # The handler has a mistake.
+    # The handler has a bug.
     HandlerFailure(ResultTypeError, FailureType.JOB_FAILED, _NO_RESULT),
     HandlerFailure(ContinuationStateError, FailureType.JOB_FAILED, FAILED),
     HandlerFailure(InvalidRequestError, FailureType.JOB_FAILED, FAILED),

@@ -36,10 +36,10 @@ from cp_thirdparty.worker.runner import HandlerRun
 _MARGIN: Final = 300.0
 
 
-# Seconds to read the details of a job whose action type is not known.
+# Seconds in which the details of a job from the journal must be read if its action type is not known.
 _READ_SECONDS: Final = 25.0
 
-# Stages in which the handler has been started, or is not needed any more.
+# Stages in which the handler has been started, or is no longer needed.
 _STARTED: Final = (Stage.RUNNING, Stage.DECIDED, Stage.ENDED)
 
 # The error of a job whose handler could not start before its timeout.
@@ -53,23 +53,23 @@ def _make_room(_job: ClaimedJob) -> AbstractContextManager[bool]:
 @attrs.frozen(kw_only=True)
 class JobFlow:
     """
-    Takes one job at a time from its poll, or from the journal, to its outcome: claim, run the handler, report.
+    Processes jobs from a poll or from the journal: claims a job, runs its handler and reports the result.
 
-    Thread-safe.
+    Each thread processes one job at a time.  Thread-safe.
 
     Attributes:
         steps: The calls to CodePipeline.
         engine: Runs handlers.
         action_type_id: The action type of the jobs.
-        is_idempotent: Whether a handler may run again.
-        max_crashes: How many processes may die while they run only this job, before the job fails.
+        is_idempotent: Whether the handler of a job may run a second time.
+        max_crashes: How many processes may crash while they run only this job.  After that the job fails.
         job_timeout: Seconds that a job may take after its claim.
-        ends_at: The time, by `clock`, at which the process ends, as a Lambda function does; ``None`` if it has no end.
+        ends_at: The time, by `clock`, at which the process ends, as a Lambda function does; ``None`` for no limit.
         log_problem: Logs a problem that was found after a handler has ended.
         may_claim: Returns whether the worker still claims jobs.
-        wait: Waits before the next attempt for a job; returns ``False`` if there must be none.
-        make_room: Returns a context that is entered when a handler may run beside the others.  Its value is ``False``
-            if the handler must not run any more.
+        wait: Waits before the next attempt for a job; returns ``False`` if it must not be made.
+        make_room: Returns a context manager that waits until the handler may run beside the running handlers.  Its
+            value is ``False`` if the handler must no longer be called.
         clock: Returns the time in seconds.
     """
 
@@ -87,17 +87,22 @@ class JobFlow:
     clock: Callable[[], float] = time.monotonic
 
     def work(self, job: ClaimedJob) -> Outcome | None:
-        """Take a job to its outcome; return ``None`` if another thread has decided its result, and reports it."""
+        """Process a job and return its outcome; return ``None`` if another thread has set and reports the result."""
         outcome = self.claim(job)
         return self.finish(job) if outcome is None else outcome
 
     def claim(self, job: ClaimedJob) -> Outcome | None:
-        """Claim a job, unless the journal has it as claimed; return its outcome if it is not this worker's."""
+        """
+        Claim a job, unless an earlier process has claimed it.
+
+        Returns:
+            The outcome if this worker does not own the job; ``None`` if the job is claimed and `finish` must follow.
+        """
         outcome = None if job.entry is None else self._restore(job, job.entry)
         return self._claim(job) if outcome is None and not job.is_claimed else outcome
 
     def finish(self, job: ClaimedJob) -> Outcome | None:
-        """Take a claimed job to its outcome, as `work` does."""
+        """Run the handler of a claimed job and report the result; return the same values as `work`."""
         outcome = self._decide(job) if job.stage is Stage.CLAIMED else None
         if outcome is not None:
             return outcome
@@ -108,19 +113,23 @@ class JobFlow:
         return self.steps.report(job, self._wait_for(job))
 
     def seconds_left(self, job: ClaimedJob) -> float:
-        """Return how many seconds a claimed job has before its timeout, or before an earlier end of the process."""
+        """Return the seconds until the timeout of a claimed job, or until the process ends if that is earlier."""
         ends_at = self._claim_time(job) + self.job_timeout
         return max(0.0, (ends_at if self.ends_at is None else min(ends_at, self.ends_at)) - self.clock())
 
     def may_start(self, jobs: Iterable[ClaimedJob]) -> bool:
-        """Whether a job may be claimed: after an error of the executor, one job at a time tests it again."""
+        """
+        Return whether another job may be claimed.
+
+        After handlers could not be started, only one job at a time is claimed, to test whether handlers can be started.
+        """
         if self.engine.error is None:
             return True
         return self.engine.may_claim and all(job.stage in _STARTED and not job.is_starting for job in jobs)
 
     def withdraw(self, job: ClaimedJob) -> None:
-        """Prevent the handler of a job from beginning; one that has begun is left alone."""
-        job.withdraw()  # first: the engine has all that begin before this
+        """Prevent the call of a job's handler; a handler that already runs continues."""
+        job.withdraw()  # first, because a handler that was given to the engine before is then found by the engine
         if self.engine.withdraw(job):
             job.stop()
 
@@ -147,7 +156,7 @@ class JobFlow:
         return outcome
 
     def _restore(self, job: ClaimedJob, entry: JournalEntry) -> Outcome | None:
-        """Prepare a job of the journal; return its outcome if this worker must not continue with it."""
+        """Restore the times of a job from the journal; return its outcome if this worker must not process it."""
         if job.is_claimed:
             age = max(0.0, time.time() - (entry.changed_at if entry.claimed_at is None else entry.claimed_at))
             job.claimed_at = self.clock() - age
@@ -172,11 +181,16 @@ class JobFlow:
         outcome = self.steps.read(job, lambda seconds: self.clock() < ends_at and self.wait(job, seconds))
         if outcome is None or job.is_out_of_time(self.clock()):
             return outcome
-        # That a job is not found does not prove that it has ended: it may be in another region.
+        # CodePipeline may not find the job although it has not ended, because the job may be in another region.
         return Released(job=job.offer, error=getattr(outcome, "error", None) or "its details could not be read")
 
     def _decide(self, job: ClaimedJob) -> Outcome | None:
-        """Run the handler of a claimed job, or fail it; return the outcome of a job that has no result."""
+        """
+        Run the handler of a claimed job, or set a failure as its result.
+
+        Returns:
+            The outcome if the job ended without a result; otherwise ``None``.
+        """
         if job.was_running and not (self._can_run_again(job) and self.seconds_left(job)):
             job.decide(lost_failure(job.offer), self.clock())
             return None
@@ -190,7 +204,7 @@ class JobFlow:
         return self.is_idempotent and job.crashes < self.max_crashes
 
     def _run(self, job: ClaimedJob) -> Outcome | None:
-        """Run the handler, again if it must be; return the outcome of a job whose handler cannot run."""
+        """Run the handler, and retry if it was not called or crashed; return the outcome if the handler cannot run."""
         for pause in pauses():
             with self.make_room(job) as may_run:
                 if may_run and not self.seconds_left(job):
@@ -213,10 +227,18 @@ class JobFlow:
         raise AssertionError("pauses never end")  # pragma: no cover
 
     def _start(self, job: ClaimedJob) -> HandlerRun | Exception | LostRace | None:
-        """Run the handler if the job is ours and a later process will know that; return what `Engine.run` returns."""
+        """
+        Run the handler if this worker owns the job.
+
+        Returns:
+            The value of `Engine.run`; `NotHeldError` if the journal could not be written; `LostRace` if another worker
+            owns the job; ``None`` if the job already has a result or has ended.
+        """
         try:
             is_started = job.start(may_run_twice=self.is_idempotent)
-            if is_started and not self.steps.is_ours(job):  # after the write, so that the check needs no other one
+            # The ownership is checked after `start`, because `start` may have written to the journal, which makes a
+            # separate check unnecessary.
+            if is_started and not self.steps.is_ours(job):
                 return LostRace(job=job.offer)
         except JournalError as failure:
             return NotHeldError(str(failure))
@@ -224,16 +246,17 @@ class JobFlow:
 
     def _end_after_timeout(self, job: ClaimedJob) -> Outcome | None:
         """
-        End a job whose timeout has passed before its handler started.
+        End a job that timed out before its handler was called.
 
-        The job fails only if a process has died while it ran the handler.  That a handler never began is not the
-        customer's fault: the job waits until CodePipeline has ended it.
+        The job is reported as failed only if a process ended unexpectedly while it ran the handler.  Otherwise the
+        worker reports nothing, because the customer is not responsible, and waits until CodePipeline has timed the job
+        out.
         """
         if job.was_running:
             job.decide(lost_failure(job.offer), self.clock())
             return None
         job.note_failure(self.clock(), _TOO_LATE)
-        all(self.wait(job, pause) for pause in pauses())  # until there is no time left, or the worker stops
+        all(self.wait(job, pause) for pause in pauses())  # ends when the job has no time left, or the worker stops
         return self.steps.give_up(job, _TOO_LATE) if job.stage is Stage.CLAIMED else None
 
     def _accept(self, job: ClaimedJob, handler_run: HandlerRun) -> None:
@@ -253,7 +276,7 @@ class JobFlow:
             self.steps.notify("timed_out", job, str(getattr(handler_run.result, "message", "")))
 
     def _handle_run_error(self, job: ClaimedJob, error: Exception, pause: float) -> Outcome | None:
-        """Apply the failure policy to a handler that did not start or whose process died."""
+        """Apply the failure policy to a handler that was not called, or whose process ended unexpectedly."""
         is_ours = isinstance(error, (NotHeldError, NotStartedError, ProcessDiedError))
         name = str(error) if is_ours else type(error).__name__
         row = classify(Step.RUN, error, Situation(is_claimed=True, can_run_again=self._can_run_again(job)))
@@ -272,6 +295,6 @@ class JobFlow:
 
 
 def lost_failure(offer: AnyJob) -> FailureDetails:
-    """Return the failure of a job whose worker or process has died while its handler ran."""
+    """Return the failure for a job whose worker or process ended unexpectedly while the handler ran."""
     message = f"The action's worker was lost in the middle of job {offer.job_id[:100]}."
     return FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)

@@ -1,7 +1,8 @@
 """
-What the processes of jobs have in common, loaded once in the process from which they are forked.
+Load the modules and data that all processes of jobs need, once, in the process from which these are forked.
 
-Only that process imports this module.  Without it, each job would take a tenth of a second to read botocore's data.
+Only that process imports this module.  Without this module, the process of each job would need a tenth of a second to
+read botocore's data.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import botocore.session
 from cp_thirdparty.client import ThirdPartyJobClient
 from cp_thirdparty.worker._child import run_order
 
-__all__ = ["run_order"]  # what the processes run
+__all__ = ["run_order"]  # the function that the processes of jobs run
 
 
 def _load() -> None:
-    """Create a client, which reads botocore's data; it makes no call."""
+    """Create and close a client, so that botocore's data is read; no request is sent."""
     session = botocore.session.Session()
     session.set_credentials("unused", "unused")
-    with suppress(Exception):  # an AWS configuration that cannot be used is reported where it is used
+    with suppress(Exception):  # an invalid AWS configuration is reported when a job's process uses it
         ThirdPartyJobClient.create(region_name="us-east-1", session=session).close()
 
 

@@ -1,4 +1,4 @@
-"""What the customer reads, and what the log has, of an exception that a handler raised, and of a timeout."""
+"""Messages for the customer and for the log about a timeout, or about an exception that a handler raised."""
 
 from __future__ import annotations
 
@@ -22,37 +22,40 @@ from cp_thirdparty.models import FailureDetails
 from cp_thirdparty.worker._failure_policy import FAILED, HANDLER_FAILURES, HandlerFailure
 from cp_thirdparty.worker.results import failure_details
 
-# The message of an error has its job's id at the end, which truncation must not remove.
+# The maximum length of the message of an error.  It leaves room for the job id, which is added after the message and
+# must not be removed when the complete text is truncated.
 _MOST_CHARACTERS: Final = 4000
-# A class name and a job id are much shorter, unless someone tests how long they may be.
+# The maximum length of class names and job ids.  Real ones are much shorter.
 _LONGEST_NAME: Final = 100
-# Bounds for what is read of an exception: groups and tracebacks can have thousands of parts.
+# Limits for the exceptions and frames that are read, because exception groups and tracebacks can have thousands of
+# parts.
 _MOST_RELATED: Final = 100
 _MOST_LOGGED: Final = 10
 _MOST_FRAMES: Final = 20
 
-# Their frames are the same in each traceback.
+# Modules of this library that call the handler.  Their frames are the same in each traceback, so they are left out.
 _CALLERS: Final = frozenset(str(Path(__file__).with_name(name)) for name in ("runner.py", "_async_handlers.py"))
 
-# The folder of the installation helps no reader of a log.
+# The folder in which this library is installed.  It is removed from paths in the log, because it does not help readers.
 _FOLDER: Final = f"{Path(__file__).parents[2]}{os.sep}"
 
-# Only these classes have messages that this library wrote.  A subclass of the partner may have any message.
+# Only errors of exactly these classes have messages that this library wrote.  The message of a partner's subclass may
+# contain secrets.
 _OURS: Final = frozenset({ResultTypeError, *(getattr(exceptions, name) for name in exceptions.__all__)})
 
 
 @attrs.frozen(kw_only=True)
 class Explanation:
     """
-    What is made of an exception.
+    The messages about an exception that a handler raised.
 
     Attributes:
-        details: What to report to the customer.
-        log: What to log; empty for a correct `JobFailedError`.
-        error: Class and message of the exception that decides the failure type, without its place.
-        where: The way to that exception, or to the one that ended the handler if that one was never raised; empty if
-            it is not known.
-        was_interrupted: Whether Ctrl-C is among the exceptions.
+        details: The failure to report to CodePipeline, which the customer sees.
+        log: The text for the log; empty for a correct `JobFailedError`.
+        error: Class and message of the exception that determines the failure type, without the lines of code.
+        where: The lines of code that lead to that exception.  If that exception was never raised, the lines that lead
+            to the exception that ended the handler.  Empty if they are not known.
+        was_interrupted: Whether one of the exceptions is a `KeyboardInterrupt`.
     """
 
     details: FailureDetails
@@ -64,10 +67,11 @@ class Explanation:
 
 def explain(failure: BaseException, job_id: str) -> Explanation:
     """
-    Explain an exception that a handler raised, to the customer and for the log.
+    Create the messages about an exception that a handler raised, for the customer and for the log.
 
-    A failure in the partner's words, `JobFailedError`, counts first; then the first exception with a row of its own
-    among the exception, the members of its group and its causes.
+    It searches the exception, the members of its group and its causes.  If one of them is a `JobFailedError`, the
+    customer sees the message that the partner wrote for it.  Otherwise the first exception for whose class the table of
+    handler failures has a row determines the message.
     """
     related = tuple(_related_exceptions(failure))
     words, is_correct = _own_words(related)
@@ -87,7 +91,7 @@ def explain(failure: BaseException, job_id: str) -> Explanation:
 
 
 def explain_unreadable(failure: BaseException, obstacle: BaseException, job_id: str) -> Explanation:
-    """Explain an exception that cannot be read, because its own code raises another one."""
+    """Create the messages about an exception that cannot be read, because its own code raised `obstacle`."""
     return Explanation(
         details=_details(FailureType.JOB_FAILED, "The action's worker failed", job_id),
         log=f"{class_name(failure)}, which raised {class_name(obstacle)} when it was read",
@@ -97,7 +101,7 @@ def explain_unreadable(failure: BaseException, obstacle: BaseException, job_id: 
 
 
 def timeout_message(seconds: float) -> str:
-    """Return what the customer reads about a job that had so many seconds, and has not ended."""
+    """Return the message for the customer about a job that has not ended within so many seconds."""
     return f"The job took longer than {max(0.0, seconds):.0f} seconds."
 
 
@@ -107,7 +111,7 @@ def class_name(value: object) -> str:
 
 
 def _own_words(related: Iterable[BaseException]) -> tuple[JobFailedError | None, bool]:
-    """Return the failure in the partner's words, and whether it was raised correctly."""
+    """Return the `JobFailedError` of the handler, or ``None``, and whether the handler has used it correctly."""
     for one in related:
         if isinstance(one, JobFailedError):
             message: object = one.message
@@ -119,7 +123,7 @@ def _own_words(related: Iterable[BaseException]) -> tuple[JobFailedError | None,
 
 
 def _choose(related: Iterable[BaseException]) -> tuple[HandlerFailure, BaseException]:
-    """Choose the first exception that has a row of its own, or else the first exception."""
+    """Return the first exception whose class has a row in the table, with that row; otherwise the first exception."""
     choices = [(_row(one), one) for one in related]
     return next((choice for choice in choices if choice[0].error is not BaseException), choices[0])
 
@@ -131,7 +135,7 @@ def _row(error: BaseException) -> HandlerFailure:
 
 def _report(row: HandlerFailure, error: BaseException, job_id: str) -> FailureDetails:
     sentence = row.sentence if type(error) in _OURS or "{message}" not in row.sentence else FAILED
-    # The message is read only where it is shown: of other exceptions it may be anything.
+    # The message is read only if it is shown, because the messages of other exceptions may contain secrets.
     message = printable(str(error), _MOST_CHARACTERS) if "{message}" in sentence else ""
     return _details(row.failure_type, sentence.format(message=message, error=class_name(error)), job_id)
 
@@ -157,20 +161,24 @@ def _related_exceptions(failure: BaseException) -> Iterator[BaseException]:
 
 
 def _members(failure: BaseException) -> list[BaseException]:
-    """Return the members of an exception group.  Python 3.10 has groups of other packages, so no class is named."""
+    """
+    Return the members of an exception group; an empty list for other exceptions.
+
+    Groups are recognised by their attribute, because Python 3.10 has no class for them, and packages define their own.
+    """
     members: object = getattr(failure, "exceptions", ())
     return [one for one in members if isinstance(one, BaseException)] if isinstance(members, tuple) else []
 
 
 def _name(error: BaseException) -> str:
-    """Return the class of an exception, with its message if this library wrote it."""
+    """Return the class name of an exception, with the message of the exception if this library wrote it."""
     is_ours = type(error) in _OURS or is_missing_extra(error)
     message = f": {printable(str(error), _MOST_CHARACTERS)}" if is_ours else ""
     return f"{class_name(error)}{message}"
 
 
 def format_place(frames: Iterable[tuple[FrameType, int]]) -> str:
-    """Return the way to a place by lines of code, without the frames of this library that each way has."""
+    """Return the lines of code that lead to a place, without the frames of this library that call the handler."""
     lines = [
         f"{code.co_filename.removeprefix(_FOLDER)}:{line} {code.co_name}"
         for code, line in ((frame.f_code, line) for frame, line in frames)
@@ -180,5 +188,9 @@ def format_place(frames: Iterable[tuple[FrameType, int]]) -> str:
 
 
 def printable(text: str, maximum: int) -> str:
-    """Return a string for a line of a log or a console; names of artifacts come from outside."""
+    """
+    Return a string, truncated and escaped, that can be written to one line of a log or a console.
+
+    Untrusted names, such as names of artifacts, may contain control characters.
+    """
     return escape(truncate(text, maximum))

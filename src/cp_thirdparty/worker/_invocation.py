@@ -1,4 +1,4 @@
-"""The job of one invocation of a Lambda function, whose result is reported before the time of the function is over."""
+"""The job of one invocation of a Lambda function, which is reported before Lambda ends the invocation."""
 
 from __future__ import annotations
 
@@ -16,20 +16,27 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._processing import Processing
 from cp_thirdparty.worker.outcomes import Outcome, Released
 
-# Seconds of an invocation that are left for its end: the process of the handler is killed, and the function returns.
+# Seconds at the end of an invocation that are reserved to kill the process of the handler and to return from the
+# function.
 _FOR_RETURN: Final = 0.25
 
-# Seconds for a call that has begun to end at the end of all calls.
+# Seconds to wait for a call that is still in progress at the time when all calls must have ended.
 _FOR_LAST_CALL: Final = 0.1
 
-# The error of a job whose report did not end in time.
+# The error of a job that could not be reported before the end of the invocation.
 _TOO_LATE: Final = "the time of the function is over"
 
 _NO_THREAD: Final = "The action's worker could not start the job."
 
 
 def find_end(seconds_left: float | None) -> float | None:
-    """Return when the last call of an invocation ends, by `time.monotonic`; ``None`` if its end is not known."""
+    """
+    Return the time by `time.monotonic` at which all calls of an invocation must have ended.
+
+    Args:
+        seconds_left: Seconds until Lambda ends the invocation; ``None`` if this is not known. The result is then
+            ``None`` too.
+    """
     return None if seconds_left is None else time.monotonic() + max(0.0, seconds_left - _FOR_RETURN)
 
 
@@ -37,17 +44,17 @@ class Invocation(Processing):
     """
     One job of a `LambdaHandler`.
 
-    Whatever happens, the job is reported before the function's time is over.  With a journal the first delivery does
-    not report a job whose handler has not begun: then the handler does not run, and the job is left to the next
-    delivery of the event.
+    The job is always reported before Lambda ends the invocation, with one exception.  If there is a journal and the
+    handler could not be called during the first delivery of the event, the job is not reported.  The handler then runs
+    at the next delivery of the event.
     """
 
     def run_in_time(self, failure: FailureDetails | None) -> Outcome:
         """
-        Take the job to its outcome, and return it.
+        Claim the job, run its handler, report its result, and return the outcome.
 
         Args:
-            failure: What to report in place of a call of the handler; ``None`` to call it.
+            failure: A failure to report without a call of the handler; ``None`` to call the handler.
         """
         self.job.is_from_event = True
         self._work(self._claim)
@@ -57,11 +64,11 @@ class Invocation(Processing):
             self._follow()
         if not self.outcome.done():
             self._work(lambda: self._flow.steps.give_up(self.job, _TOO_LATE))
-        # The other thread may have ended the job just now, and not yet passed its outcome on.
+        # The other thread may have ended the job a moment ago, and may not have set `self.outcome` yet.
         return self.job.outcome or self.outcome.result(timeout=0)
 
     def close(self) -> None:
-        """Kill the process of the handler, so that it does not go on when Lambda uses this environment again."""
+        """Kill the process of the handler, so that it does not continue when Lambda reuses this environment."""
         self._engine.close()
 
     def _claim(self) -> Outcome | None:
@@ -71,7 +78,11 @@ class Invocation(Processing):
         return True
 
     def _follow(self) -> None:
-        """Run the handler, and report the job when its time is over, in other threads: any call may hang."""
+        """
+        Run the handler, and report the job when its time is over.
+
+        Both are done in other threads, because any call may hang.
+        """
         self._start(self._finish, functools.partial(self._end_in_time, _NO_THREAD))
         wait([self.outcome], self._flow.seconds_left(self.job))
         if not self.outcome.done():
@@ -80,7 +91,7 @@ class Invocation(Processing):
         wait([self.outcome], left)
 
     def _start(self, work: Callable[[], object], work_here: Callable[[], object]) -> None:
-        """Start a thread; if the system has none left, do something else in this one."""
+        """Run `work` in a new thread; if the system cannot start a thread, run `work_here` in this thread."""
         run = functools.partial(copy_context().run, work)
         try:
             threading.Thread(target=run, name="cp-thirdparty-invocation", daemon=True).start()
@@ -95,7 +106,8 @@ class Invocation(Processing):
 
     def _end_in_time(self, message: str | None = None) -> None:
         released = Released(job=self.job.offer, error=message or self.job.problem or _TOO_LATE)
-        # A handler that cannot begin at a later delivery either must not leave the job without a result.
+        # Only the first delivery leaves the job without a result.  Otherwise a handler that can never start would leave
+        # the job without a result forever.
         is_first = self._has_journal and not self.job.is_inherited
         if is_first and self.job.give_up(released, may_have_begun=False):
             self._work(lambda: released)

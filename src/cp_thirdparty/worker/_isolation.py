@@ -1,4 +1,8 @@
-"""Calls code of the partner: what it raises does not escape, and a copy of the process that it leaves behind ends."""
+"""
+Calls the partner's code, so that neither its exceptions nor its forks affect the worker.
+
+An exception is returned as a value.  If the code called `os.fork`, the child process ends when the code returns in it.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,10 @@ _T = TypeVar("_T")
 @attrs.frozen
 class Raised:
     """
-    What code of the partner raised, without its message, which may hold anything.
+    An exception that the partner's code raised.  Its message is not kept, because the message may contain secrets.
 
     Attributes:
-        name: The name of the class.
+        name: The name of the exception's class.
     """
 
     name: str
@@ -27,7 +31,7 @@ class Raised:
 
 def call_partner(function: Callable[..., _T], *arguments: Any, **parameters: Any) -> _T | Raised:
     """
-    Call a function of the partner, and return what it returned or raised.
+    Call a function of the partner, and return its value, or `Raised` if it raised an exception.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, in the main thread.
@@ -45,10 +49,10 @@ def call_partner(function: Callable[..., _T], *arguments: Any, **parameters: Any
 
 def call_for(seconds: float, function: Callable[..., object], *arguments: Any, **parameters: Any) -> str | None:
     """
-    Call a function of the partner in a thread of its own, and wait at most that many seconds for it.
+    Call a function of the partner in a separate thread, and wait at most so many seconds until it returns.
 
     Returns:
-        What went wrong; ``None`` if the function returned.
+        A description of the problem; ``None`` if the function returned.
     """
     ended = threading.Event()
     found: list[object] = []
@@ -59,7 +63,7 @@ def call_for(seconds: float, function: Callable[..., object], *arguments: Any, *
 
     try:
         threading.Thread(target=work, name="cp-thirdparty-partner", daemon=True).start()
-    except RuntimeError as failure:  # the system has no thread left
+    except RuntimeError as failure:  # the system cannot start a thread
         return f"was not called: {type(failure).__name__}"
     if not ended.wait(seconds):
         return f"has not returned after {seconds:.0f} seconds"
@@ -67,16 +71,26 @@ def call_for(seconds: float, function: Callable[..., object], *arguments: Any, *
 
 
 def is_ctrl_c(failure: BaseException) -> bool:
-    """Whether it is the user who interrupts the program, which Python raises in the main thread only."""
+    """
+    Return whether an exception comes from Ctrl-C.
+
+    Python raises `KeyboardInterrupt` for Ctrl-C only in the main thread.  In another thread, the partner's code raised
+    it.
+    """
     return isinstance(failure, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def end_copy(process_id: int) -> None:
     """
-    End the process if it is another one: code of the partner called `os.fork`, and the child returned or raised.
+    End the current process if it is a fork of the process with this id.
 
-    The child has the journal and the connections of its parent, so it must not go on.  It ends at once, as with
-    `os._exit`, with the status that `sys.exit` asked for.
+    That happens if the partner's code called `os.fork`, and the child then returned from the code or raised an
+    exception.  The child has copies of its parent's journal and connections, so it must not continue.  It ends at once
+    with `os._exit`.  The status is the one of `sys.exit` if the code called that; otherwise it is 1 after an exception
+    and 0 without one.
+
+    Args:
+        process_id: The id of the process before the partner's code was called.
     """
     if os.getpid() == process_id:
         return

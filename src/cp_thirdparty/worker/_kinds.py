@@ -1,7 +1,8 @@
 """
-What differs between third-party jobs and custom jobs.
+The differences between third-party jobs and custom jobs.
 
-All other modules of the worker treat both kinds alike and ask here, so a third kind would be one more class.
+All other modules of the worker use `JobKind` and do not distinguish the two kinds.  A third kind needs only one more
+class in this module.
 """
 
 from __future__ import annotations
@@ -35,16 +36,20 @@ _NO_DATA: Final = JobData()
 
 class JobKind(Protocol):
     """
-    One kind of job.  The methods that take a client call CodePipeline and raise what its methods raise.
+    One kind of job: third-party or custom.
+
+    The methods that have a client as an argument call CodePipeline, and raise the same errors as the methods of the
+    client.
 
     Attributes:
-        name: What people call such a job.
-        client_class: The class of its clients.
-        job_class: The class of what polls return.
-        has_client_token: Whether calls have a client token.
-        job_timeout: Seconds after the claim when a job is reported as failed by default.
-        service_timeout: Seconds after which CodePipeline ends a job whose action type sets no timeout.
-        longest_timeout: Seconds after which CodePipeline ends any job.
+        name: The name of the kind in messages and journals.
+        client_class: The class of the clients for this kind.
+        job_class: The class of the jobs that a poll returns.
+        has_client_token: Whether calls to CodePipeline about such a job need a client token.
+        job_timeout: Default timeout: seconds after the claim at which the worker reports the job as failed.
+        service_timeout: Seconds after which CodePipeline times out a job whose action type sets no timeout.
+        longest_timeout: The longest timeout in seconds that an action type can set, after which CodePipeline has timed
+            out any job.
     """
 
     name: ClassVar[str]
@@ -56,29 +61,39 @@ class JobKind(Protocol):
     longest_timeout: ClassVar[float]
 
     def poll(self, client: Any, action_type_id: ActionTypeId, max_batch_size: int) -> tuple[AnyJob, ...]:
-        """Return jobs that wait."""
+        """Poll for jobs that wait for a worker, and return them."""
         ...
 
     def split(self, job: Any) -> tuple[AnyJob, AnyJobDetails | None]:
-        """Return a job without secrets, which may travel and be kept, and the details that a poll has returned."""
+        """
+        Split a job from a poll into a job without secrets and the details.
+
+        The job without secrets may be sent to other processes and written to the journal.  The details are ``None`` if
+        the poll did not return them.
+        """
         ...
 
     def read(self, client: Any, job_id: str, client_token: SecretStr | None) -> AnyJobDetails:
-        """Return the details of a job."""
+        """Request the details of a job, and return them."""
         ...
 
     def acknowledge(
         self, client: Any, job: Any, details: AnyJobDetails | None, client_token: SecretStr | None
     ) -> JobStatus:
-        """Claim a job."""
+        """Acknowledge a job to claim it, and return its status."""
         ...
 
     def report(self, client: Any, job_id: str, result: Result, client_token: SecretStr | None) -> None:
-        """Put the result of a job."""
+        """Report the result of a job to CodePipeline."""
         ...
 
     def check_result(self, result: Result) -> Result:
-        """Return a result; raise `ResultTypeError` if such a job cannot have it."""
+        """
+        Return the result unchanged if it is allowed for this kind of job.
+
+        Raises:
+            ResultTypeError: This kind of job cannot have such a result.
+        """
         ...
 
 
@@ -88,8 +103,8 @@ class _ThirdPartyJobs:
     job_class = ThirdPartyJob
     has_client_token = True
     job_timeout = 3300.0
-    service_timeout = 3600.0  # quotas of the user guide
-    longest_timeout = 43_200.0  # the most that an action type may have as `jobTimeout` (API reference)
+    service_timeout = 3600.0  # from the quotas in the CodePipeline User Guide
+    longest_timeout = 43_200.0  # the maximum of `jobTimeout` of an action type in the CodePipeline API Reference
 
     def poll(
         self, client: ThirdPartyJobClient, action_type_id: ActionTypeId, max_batch_size: int
@@ -137,7 +152,7 @@ class _CustomJobs:
     job_class = CustomJob
     has_client_token = False
     job_timeout = 85_000.0
-    service_timeout = longest_timeout = 86_400.0  # quotas of the user guide
+    service_timeout = longest_timeout = 86_400.0  # from the quotas in the CodePipeline User Guide
 
     def poll(self, client: CustomJobClient, action_type_id: ActionTypeId, max_batch_size: int) -> tuple[CustomJob, ...]:
         return client.poll_for_jobs(action_type_id, max_batch_size=max_batch_size)
@@ -154,7 +169,7 @@ class _CustomJobs:
         self,
         client: CustomJobClient,
         job: CustomJob,
-        details: AnyJobDetails | None,  # noqa: ARG002 - they have no nonce
+        details: AnyJobDetails | None,  # noqa: ARG002 - the nonce of a custom job is in the job, not in its details
         client_token: None,  # noqa: ARG002
     ) -> JobStatus:
         return client.acknowledge_job(job.id, nonce=job.nonce)
@@ -181,21 +196,21 @@ KINDS: Final = {kind.name: kind for kind in (THIRD_PARTY, CUSTOM)}
 
 
 def kind_of(job: AnyJob) -> JobKind:
-    """Return the kind of a job."""
+    """Return whether a job is a third-party job or a custom job."""
     return CUSTOM if isinstance(job, CustomJob) else THIRD_PARTY
 
 
 def kind_of_type(action_type_id: ActionTypeId) -> JobKind:
-    """Return the kind of the jobs of an action type."""
+    """Return the kind of the jobs that a poll for this action type returns."""
     return CUSTOM if action_type_id.owner == ActionOwner.CUSTOM else THIRD_PARTY
 
 
-def check_client(kind: JobKind, connect: Callable[[], AnyClient]) -> AnyClient:
+def create_client(kind: JobKind, connect: Callable[[], AnyClient]) -> AnyClient:
     """
-    Create a client.
+    Create a client for one kind of job.
 
     Raises:
-        TypeError: It is one of the other kind of jobs.
+        TypeError: `connect` returned a client for the other kind of job.
     """
     client = connect()
     other = THIRD_PARTY if kind is CUSTOM else CUSTOM
@@ -207,19 +222,24 @@ def check_client(kind: JobKind, connect: Callable[[], AnyClient]) -> AnyClient:
 
 
 def nonce_of(job: AnyJob) -> str | None:
-    """Return the nonce that a journal keeps: only a poll returns that of a custom job."""
+    """
+    Return the nonce that a journal must store with the job; ``None`` for a third-party job.
+
+    The nonce of a custom job must be stored, because only a poll returns it.  The nonce of a third-party job is in its
+    details, which can be requested again.
+    """
     return job.nonce if isinstance(job, CustomJob) else None
 
 
-def job_of(*, job_id: str, client_id: str, nonce: str | None) -> AnyJob:
-    """Return the job that a journal has kept."""
+def restore_job(*, job_id: str, client_id: str, nonce: str | None) -> AnyJob:
+    """Create the job from the values that a journal has stored; a job with a nonce is a custom job."""
     if nonce is None:
         return ThirdPartyJob(client_id=client_id, job_id=job_id)
     return CustomJob(id=job_id, data=_NO_DATA, nonce=nonce, account_id=client_id or None)
 
 
 def _require_token(client_token: SecretStr | None) -> SecretStr:
-    assert client_token is not None, "a third-party job was called without its client token"  # noqa: S101 - a mistake of this library
+    assert client_token is not None, "a third-party job was called without its client token"  # noqa: S101 - a bug in this library
     return client_token
 
 

@@ -340,7 +340,7 @@ class Loop:
 
     def _watch(self, job: ClaimedJob) -> None:
         """End a job whose time is over."""
-        since = job.looks_up_since
+        since = job.look_up_started_at
         if since is not None and self._settings.clock() - since >= token_lookup.MOST_SECONDS:
             if job.is_claimed:  # a claimed job is not ended, so that its result can still be reported
                 job.note_failure(self._settings.clock(), TimeoutError.__name__)
@@ -365,7 +365,7 @@ class Loop:
         """End a job that is not claimed and whose look-up of the client token hangs; this frees its slot."""
         name = TimeoutError.__name__
         rejected = Rejected(job=job.offer, reason=TOOK_TOO_LONG, error=name)
-        outcome = Released(job=job.offer, error=name) if job.may_be_claimed else rejected
+        outcome = Released(job=job.offer, error=name) if job.may_have_been_claimed else rejected
         if not job.give_up_look_up(outcome):
             self._ending.discard(job.offer.job_id)
             return None
@@ -483,6 +483,6 @@ def _outcome_of_mistake(job: ClaimedJob, name: str) -> Outcome:
     """Return the outcome of a job whose thread was ended by a bug of this library."""
     if job.stage is Stage.CLAIMING:  # the acknowledgement may have been sent
         return Uncertain(job=job.offer)
-    if job.may_be_claimed:
+    if job.may_have_been_claimed:
         return Released(job=job.offer, error=name)
     return Rejected(job=job.offer, reason="the worker failed", error=name)

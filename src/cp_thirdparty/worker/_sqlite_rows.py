@@ -16,7 +16,7 @@ from cp_thirdparty._base.text import show
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.exceptions import ArtifactError, CodePipelineJobError, JournalError
 from cp_thirdparty.models import ActionTypeId
-from cp_thirdparty.worker._kinds import job_of
+from cp_thirdparty.worker._kinds import restore_job
 from cp_thirdparty.worker._owners import is_alive
 from cp_thirdparty.worker._result_text import result_of
 from cp_thirdparty.worker._sqlite_file import SQLITE_ERRORS, check_format, describe
@@ -155,7 +155,7 @@ def read_row(row: Row, scopes: Scopes, *, is_owner_alive: bool | None) -> Journa
     except JournalError:
         return SetAside(job_id=row.name, problem="its result cannot be read")
     return JournalEntry(
-        job=job_of(job_id=row.job_id, client_id=row.client_id, nonce=row.nonce),
+        job=restore_job(job_id=row.job_id, client_id=row.client_id, nonce=row.nonce),
         scope=scopes.get(row.scope),
         state=JournalState(row.state),
         result=result,

@@ -126,7 +126,7 @@ class Steps:
         failure = response
         if failure.row.next is Next.END:
             return Gone(job=job.offer, error=failure.name)
-        if job.may_be_claimed:
+        if job.may_have_been_claimed:
             return self.give_up(job, failure.name)
         no_token = failure.error if isinstance(failure.error, NoTokenError) else None
         reason = failure.row.reason if no_token is None else str(no_token)
