@@ -461,9 +461,15 @@ _ROWS: dict[str, tuple[bytes, str, Rule]] = {
             "a byte after it": padding_entry(8) + b"\0",
             "a name": padding_entry(8)[:26] + b"\1\0\7\0" + bytes(8),
             "a byte that is missing": padding_entry(8)[:-1],
+            "small entries without end": padding_entry(0) * 3,
             **{fact: padding_entry(8, **{fact: 1}) for fact in ("flags", "method", "crc", "packed", "size")},
         }.items()
     },
+    "backslashes in the local header only": (
+        built(Record(name=b"d/a", **_DOS, local={"name": b"d\\a"})),
+        "d/a",
+        rules.HEADERS,
+    ),
     "bytes after a descriptor": (
         built(Record(flags=8, descriptor=descriptor(_TEXT) + b"x"), _GOOD),
         "file.txt",

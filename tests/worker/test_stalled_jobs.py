@@ -819,7 +819,7 @@ def test_a_job_is_left_when_no_thread_can_be_started(
     refusals = [2]
 
     def refuse(thread: threading.Thread) -> None:
-        if "_serve" in thread.name and refusals[0]:
+        if "_run_jobs" in thread.name and refusals[0]:
             refusals[0] -= 1
             raise RuntimeError("can't start new thread")
         start(thread)
@@ -844,7 +844,7 @@ def test_health_reports_that_no_thread_can_be_started(
     start, may_start = threading.Thread.start, threading.Event()
 
     def refuse(thread: threading.Thread) -> None:
-        if "_serve" in thread.name and not may_start.is_set():
+        if "_run_jobs" in thread.name and not may_start.is_set():
             raise RuntimeError("can't start new thread")
         start(thread)
 

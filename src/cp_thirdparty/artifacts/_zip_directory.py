@@ -433,10 +433,10 @@ def _has_name(raw_name: bytes, record: _Central) -> bool:
     """
     Return whether a local header has the same name as its record in the central directory.
 
-    For DOS systems, slashes and backslashes are equal: IZArc writes backslashes into the central directory only.
+    IZArc, on DOS systems, writes backslashes into the central directory only.
     """
-    if record.system in _DOS:
-        return raw_name.replace(b"\\", b"/") == record.raw_name.replace(b"\\", b"/")
+    if record.system in _DOS and raw_name == record.raw_name.replace(b"\\", b"/"):
+        return True
     return raw_name == record.raw_name
 
 

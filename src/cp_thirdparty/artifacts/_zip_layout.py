@@ -152,7 +152,10 @@ def end_of_padding(file: BinaryIO, begin: int, end: int) -> int:
     A padding entry only fills a gap: it has no name and no data, and its extra field contains zeros.  The Android
     Gradle Plugin writes such entries.  A program that reads the archive from a pipe ignores them.
     """
-    while end - begin >= _PADDING.size:
+    # An entry can fill 64 KiB.  Smaller ones are not read without limit, because a gap can have millions of them.
+    for _ in range(2 + (end - begin) // 0xFFFF):
+        if end - begin < _PADDING.size:
+            break
         signature, _, *facts, length = _PADDING.unpack(bytes_at(file, begin, _PADDING.size))
         following = begin + _PADDING.size + length
         if signature != b"PK\3\4" or any(facts) or following > end:
