@@ -193,12 +193,12 @@ class ArtifactStore:
 
     @property
     def inputs(self) -> Mapping[str, Artifact]:
-        """The input artifacts of the job: name -> artifact."""
+        """The input artifacts of the job by name."""
         return self._inputs
 
     @property
     def outputs(self) -> Mapping[str, Artifact]:
-        """The output artifacts of the job: name -> artifact."""
+        """The output artifacts of the job by name."""
         return self._outputs
 
     def open(self, name: str) -> BinaryIO:
