@@ -18,20 +18,12 @@ _PROMPTS: Final = {"on": True, "on-partial": True, "off": False}
 
 
 def choose_region(option: str | None) -> str | None:
-    """
-    Return the region of the option, or of AWS_REGION; ``None`` if botocore must choose the region.
-
-    botocore itself does not read AWS_REGION.
-    """
+    """Return the region of the option or of AWS_REGION, which botocore ignores; ``None`` if botocore must choose."""
     return option or os.environ.get("AWS_REGION") or None
 
 
 class AwsSettings:
-    """
-    Reads settings with the same precedence as the AWS CLI.
-
-    The option comes first, then the environment variable, then the key in the profile, and at last the default.
-    """
+    """Reads settings as the AWS CLI does: the option, the environment variable, the profile, at last the default."""
 
     def __init__(self, profile: str | None = None) -> None:
         self._profile = profile

@@ -22,11 +22,7 @@ _WITHOUT_COMMAND = ("--version", "--help", "-h", "help")
 
 
 class Group(click.Group):
-    """
-    A group of commands that behaves like the AWS CLI.
-
-    The word ``help`` shows the help, and options may be given before the command.
-    """
+    """A group of commands as in the AWS CLI: the word ``help`` shows the help, and options may precede the command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; raise `CommandError` if there is no command."""

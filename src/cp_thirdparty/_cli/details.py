@@ -25,11 +25,7 @@ def details_document(
     client_token: SecretStr | None,
     secrets: Literal["mask", "reveal"],
 ) -> dict[str, Any]:
-    """
-    Read the details of a job as a document.
-
-    The document of a model has no empty lists.  The AWS CLI prints them, so they are added.
-    """
+    """Read the details of a job as a document, with the empty lists that the AWS CLI prints and a model omits."""
     inside: Any = client  # the public method returns a model, which does not keep the response
     request = inside._operations.request_details(job_id, client_token=client_token)  # noqa: SLF001 - see above
     decode = request.decode

@@ -51,11 +51,7 @@ def read_text(value: str, name: str) -> str:
 
 
 def _decode(content: bytes) -> str:
-    """
-    Decode the content of a file as UTF-8 or UTF-16.
-
-    Editors on Windows write a byte order mark before UTF-8, and PowerShell writes UTF-16.
-    """
+    """Decode a file as UTF-8, with or without a byte order mark, or as UTF-16, which PowerShell writes."""
     is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if is_utf_16 else "utf-8-sig")
 

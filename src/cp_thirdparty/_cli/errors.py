@@ -90,11 +90,7 @@ def setting_error(error: InvalidRequestError, region: str | None) -> CommandErro
 
 
 def describe_call(error: ThirdPartyError, endpoint_url: str | None = None) -> str:
-    """
-    Return the message of an error of a call.
-
-    It also states the AWS request id, the endpoint, and whether CodePipeline may have received the request.
-    """
+    """Return the message of an error of a call, with its request id, the endpoint, and whether it may have arrived."""
     from cp_thirdparty._core.operations import OPERATION_NAMES  # noqa: PLC0415 - it loads cattrs
 
     request_id = f" (request id {error.request_id})" if error.request_id else ""
@@ -122,11 +118,7 @@ def _code_of(error: ThirdPartyError) -> int:
 
 
 def _usage(error: click.UsageError) -> str:
-    """
-    Return the message for an error of the command line.
-
-    It does not repeat any word of the command line, because a word may be a secret in the wrong place.
-    """
+    """Return the message for an error of the command line, without its words: one may be a misplaced secret."""
     if isinstance(error, click.NoSuchOption):
         known = [] if error.ctx is None else [option for param in error.ctx.command.params for option in param.opts]
         return "there is no such option" + suggest(error.option_name, known, f"see {_help(error)}")

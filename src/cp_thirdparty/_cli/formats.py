@@ -58,12 +58,7 @@ def _compile_query(expression: str | None) -> Callable[[Any], Any]:
 
 
 def format_document(document: Any, output: str, *, title: str, color: bool = False, width: int = 80) -> str:
-    """
-    Return a document in an output format.
-
-    Returns:
-        A string that ends with a line break, or an empty string if there is nothing to show.
-    """
+    """Return a document in an output format, with a line break at its end; an empty string if there is no output."""
     if output == "json":
         return "" if document == {} else escape_json(json.dumps(document, indent=4, ensure_ascii=False)) + "\n"
     if output == "text":

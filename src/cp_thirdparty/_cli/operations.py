@@ -48,16 +48,7 @@ class Parameter:
 
 @attrs.frozen
 class Operation:
-    """
-    An operation of CodePipeline.
-
-    Attributes:
-        name: The name in CodePipeline's API, such as ``"AcknowledgeJob"``.
-        help: The help of the command.
-        example: The options in the example of the command.
-        parameters: The parameters of the operation.
-        client_class: The class of the client that has a method for the operation.
-    """
+    """An operation of CodePipeline, such as ``AcknowledgeJob``, with the help and the example of its command."""
 
     name: str
     help: str
@@ -66,14 +57,7 @@ class Operation:
     client_class: type[ThirdPartyJobClient | CustomJobClient] = ThirdPartyJobClient
 
     def call(self, client: Any, values: Mapping[str, Any], secrets: Literal["mask", "reveal"]) -> dict[str, Any]:
-        """
-        Call the operation, and return the response as a document.
-
-        Args:
-            client: The client.
-            values: Name of a parameter in CodePipeline's API -> its value.
-            secrets: Whether the document has masked or revealed secrets.
-        """
+        """Call the operation with the values by parameter name, and return the response as a document."""
         # Some modules are imported here, because only some operations use them.
         if self.name in (THIRD_PARTY.details, CUSTOM.details):
             from cp_thirdparty._cli.details import details_document  # noqa: PLC0415 - see above

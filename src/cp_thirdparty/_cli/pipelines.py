@@ -22,12 +22,7 @@ _Connect: TypeAlias = Callable[[str | None, JobKind], AnyClient]
 
 
 def read_pipelines(entries: Iterable[JournalEntry | SetAside], settings: Settings) -> list[dict[str, str]]:
-    """
-    Return a row of columns for each entry of a journal.
-
-    The row has the pipeline of the job, or the problem if the pipeline cannot be read.  It is empty if the job is
-    finished or set aside.
-    """
+    """Return a row for each entry of a journal: its pipeline, or the problem; empty if the job has ended."""
     clients: dict[tuple[str | None, str], AnyClient] = {}  # one for each region and kind of job
     with protect_logs(debug=settings.debug), ExitStack() as stack:
 
