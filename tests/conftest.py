@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import sys
 from collections.abc import Generator
 from importlib.util import find_spec
 
@@ -33,8 +34,10 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
         # Later collections do not look at the tests, which are most of the objects of this process, and the complete
         # ones are ten times as rare as by default: they took a tenth of the time, most of it for botocore's data.
-        gc.freeze()
-        gc.set_threshold(700, 10, 100)
+        # Since Python 3.14, Hypothesis warns of its own objects if they are frozen.
+        if sys.version_info < (3, 14):
+            gc.freeze()
+            gc.set_threshold(700, 10, 100)
 
 
 if find_spec("aiobotocore"):

@@ -752,7 +752,8 @@ def test_a_row_that_cannot_be_repaired_is_logged_once_for_each_error(
         for _ in range(3):
             writer.repair(lambda _: False)
     assert emitter.flush()
-    assert [record.getMessage() for record in caplog.records] == [
+    messages = [record.getMessage() for record in caplog.records]  # also of a lease that an earlier test has left
+    assert [message for message in messages if "job-1" in message] == [
         "job=job-1: no table",
         "job=job-1: throttled",
         "job=job-1: throttled",
