@@ -136,11 +136,7 @@ def _help(error: click.UsageError) -> str:
 
 
 def suggest(word: str, known: Iterable[str], otherwise: str) -> str:
-    """
-    Return the end of an error message: the known word that is most similar to the given one, or `otherwise`.
-
-    The given word is not shown, because it may be a secret in the wrong place.
-    """
+    """Return the end of an error message: the most similar known word, or `otherwise`; never the given word."""
     from cp_thirdparty._structuring.strict_input import near_miss  # noqa: PLC0415 - it loads cattrs, which is slow
 
     known = list(known)

@@ -96,10 +96,5 @@ def can_encode(text: str) -> bool:
 
 
 def _escape_characters(text: str) -> str:
-    r"""
-    Escape the characters that standard output cannot encode.
-
-    A JSON document has non-ASCII characters only in its strings.  There, an escape sequence such as ``\u2713`` has the
-    same meaning as the character, so the document does not change.
-    """
+    """Escape what standard output cannot encode; in a JSON string, an escape sequence has the same meaning."""
     return "".join(each if can_encode(each) else escape_for_json(each) for each in text)

@@ -23,11 +23,7 @@ _FORM = "must be JSON or NAME=VALUE,NAME=VALUE; a VALUE that has , = \" ' [ ] { 
 
 def parse_shorthand(text: str, read_file: Callable[[str], str]) -> dict[str, Any]:
     """
-    Parse a string in shorthand syntax, and return its members.
-
-    Args:
-        text: The string.
-        read_file: Returns the value of a member ``NAME@=PATH``, which is read from a file.
+    Parse a string in shorthand syntax, and return its members; `read_file` returns the value of ``NAME@=PATH``.
 
     Raises:
         InputError: The string is not valid shorthand.

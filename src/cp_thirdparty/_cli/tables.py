@@ -34,11 +34,7 @@ class _Section:
     rows: Sequence[Sequence[str]] = ()
 
     def width(self) -> int:
-        """
-        Return the width that this section would have in the AWS CLI, in columns.
-
-        With the same width, this module transposes the same tables as the AWS CLI.
-        """
+        """Return the width of this section in the AWS CLI, in columns, so that the same tables are transposed."""
         lines = [line for line in (self.headings, *self.rows) if line]
         count = max(map(len, lines), default=0)
         widths = (max(cell_len(line[at]) for line in lines if at < len(line)) + 4 for at in range(count))
