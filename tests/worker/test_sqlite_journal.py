@@ -504,7 +504,7 @@ def test_an_uncertain_job_is_ended_by_an_operator(tmp_path: Path) -> None:
         journal.end("job-1")
         (entry,) = journal.jobs()
         assert (entry.state, entry.outcome) == (JournalState.DONE, "ended by an operator")
-        with pytest.raises(JournalError, match=r"^there is no unfinished job of this id$"):
+        with pytest.raises(JournalError, match=r"^there is no unfinished job with this id$"):
             journal.end("job-1")
 
 

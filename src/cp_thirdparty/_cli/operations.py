@@ -105,8 +105,8 @@ _REVISION = Parameter(
 )
 _CONTINUATION = Parameter(
     "continuationToken",
-    "What the next job needs to go on, 1 to 2048 characters. Not treated as a secret. Default: none, which ends the "
-    "action.",
+    "A string that the next job needs to continue, 1 to 2048 characters. Not treated as a secret. Default: none, "
+    "which ends the action.",
     is_required=False,
 )
 _DETAILS = Parameter(
@@ -143,7 +143,7 @@ _CLAIM = Operation(
 )
 _SUCCEED = Operation(
     THIRD_PARTY.success,
-    "Report that a job has succeeded. With a continuation token the action goes on in another job.",
+    "Report that a job has succeeded. With a continuation token the action continues with another job.",
     f"{EXAMPLE_JOB} --execution-details summary=done,percentComplete=100",
     (JOB_ID, CLIENT_TOKEN, _REVISION, _CONTINUATION, _DETAILS),
 )

@@ -46,7 +46,7 @@ _STARTED: Final = (Stage.RUNNING, Stage.DECIDED, Stage.ENDED)
 _TOO_LATE: Final = "its handler could not start in time"
 
 
-def _make_room(_job: ClaimedJob) -> AbstractContextManager[bool]:
+def _wait_for_turn(_job: ClaimedJob) -> AbstractContextManager[bool]:
     return contextlib.nullcontext(True)
 
 
@@ -68,7 +68,7 @@ class JobFlow:
         log_problem: Logs a problem that was found after a handler has ended.
         may_claim: Returns whether the worker still claims jobs.
         wait: Waits before the next attempt for a job; returns ``False`` if it must not be made.
-        make_room: Returns a context manager that waits until the handler may run beside the running handlers.  Its
+        wait_for_turn: Returns a context manager that waits until the handler may run beside the running handlers.  Its
             value is ``False`` if the handler must no longer be called.
         clock: Returns the time in seconds.
     """
@@ -82,7 +82,7 @@ class JobFlow:
     log_problem: Callable[[ClaimedJob, str], object]
     may_claim: Callable[[], bool]
     wait: Callable[[ClaimedJob, float], bool]
-    make_room: Callable[[ClaimedJob], AbstractContextManager[bool]] = _make_room
+    wait_for_turn: Callable[[ClaimedJob], AbstractContextManager[bool]] = _wait_for_turn
     ends_at: float | None = None
     clock: Callable[[], float] = time.monotonic
 
@@ -206,7 +206,7 @@ class JobFlow:
     def _run(self, job: ClaimedJob) -> Outcome | None:
         """Run the handler, and retry if it was not called or crashed; return the outcome if the handler cannot run."""
         for pause in pauses():
-            with self.make_room(job) as may_run:
+            with self.wait_for_turn(job) as may_run:
                 if may_run and not self.seconds_left(job):
                     return self._end_after_timeout(job)
                 if not may_run and job.stage is Stage.CLAIMED:
@@ -218,7 +218,7 @@ class JobFlow:
                 self._accept(job, handler_run)
                 return None
             if isinstance(handler_run, ProcessDiedError):
-                is_open = job.count_death(is_alone=handler_run.is_alone, is_isolated=handler_run.is_isolated)
+                is_open = job.count_crash(is_alone=handler_run.is_alone, is_isolated=handler_run.is_isolated)
             else:
                 is_open = job.stop()
             outcome = self._handle_run_error(job, handler_run, pause) if is_open else None
@@ -296,5 +296,5 @@ class JobFlow:
 
 def lost_failure(offer: AnyJob) -> FailureDetails:
     """Return the failure for a job whose worker or process ended unexpectedly while the handler ran."""
-    message = f"The action's worker was lost in the middle of job {offer.job_id[:100]}."
+    message = f"The action's worker ended unexpectedly during job {offer.job_id[:100]}."
     return FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)

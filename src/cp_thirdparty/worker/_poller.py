@@ -37,7 +37,7 @@ class Poller:
         settings: The arguments of the worker.
         clients: The clients that make the calls.
         engine: Runs handlers.
-        flow: Returns whether handlers can be started.
+        flow: Decides whether another job may be claimed.
         writer: Writes the journal.
         recovery: Returns the jobs that were taken over from the journal.
         slots: The slots in which jobs are started.
@@ -121,7 +121,7 @@ class Poller:
         try:
             while not self._stopping.is_set():
                 self._check_journal()
-                if not self._wait_for_room():
+                if not self._wait_for_slots():
                     continue
                 entry = self._recovery.take()
                 if entry is not None:
@@ -133,7 +133,7 @@ class Poller:
                 self._poll(is_patient=polls is None)
                 if polls == 1 or self.fatal is not None:
                     return
-        except BaseException as failure:  # noqa: BLE001 - the run must end with this error, not go on without polls
+        except BaseException as failure:  # noqa: BLE001 - the run must end with this error, not continue without polls
             self.fatal = failure.with_traceback(None)
         finally:
             self._note_end()
@@ -147,18 +147,18 @@ class Poller:
             self._active_at = self._settings.clock()
             self._is_in_journal = False
 
-    def _wait_for_room(self) -> int:
+    def _wait_for_slots(self) -> int:
         """Wait until a job of the journal or of a poll can be started; return how many jobs can be started."""
         longest = self._check_interval() if self._engine.error is None else self._settings.poll_interval
-        self._slots.wait(lambda: bool(self._room()) or self._stopping.is_set(), longest)
+        self._slots.wait(lambda: bool(self._count_startable()) or self._stopping.is_set(), longest)
         half = self._settings.concurrency // 2
         self._slots.wait(lambda: self._slots.count_free() >= half or self._stopping.is_set(), _GATHER_SECONDS)
         self._active_at = self._settings.clock()
-        return self._room()
+        return self._count_startable()
 
-    def _room(self) -> int:
+    def _count_startable(self) -> int:
         # No job is claimed while handlers cannot be started, or while a job runs alone, because the new job would wait.
-        is_alone = self._slots.has_alone() and not self._recovery.has_jobs()
+        is_alone = self._slots.has_isolated_job() and not self._recovery.has_jobs()
         return self._slots.count_free() if self._flow.may_start(self._slots.in_work()) and not is_alone else 0
 
     def _resume(self, entry: JournalEntry) -> None:
@@ -205,8 +205,8 @@ class Poller:
         if self._slots.has(offer.job_id):
             return
         most = self._settings.max_jobs_per_client
-        has_room = self._slots.count_free() and (most is None or self._slots.count(offer.client_id) < most)
-        if self._stopping.is_set() or not has_room or not self._start_job(offer, None):
+        has_slot = self._slots.count_free() and (most is None or self._slots.count(offer.client_id) < most)
+        if self._stopping.is_set() or not has_slot or not self._start_job(offer, None):
             self._hand_back(self._kind.split(offer)[0])
 
     def _start_job(self, offer: AnyJob, entry: JournalEntry | None) -> bool:

@@ -104,7 +104,7 @@ class Processing:
             log_problem=emitter.log_problem,
             may_claim=self._may_claim,
             wait=self._wait,
-            make_room=self._make_room,
+            wait_for_turn=self._wait_for_turn,
             ends_at=None if ends_at is None else ends_at - self._for_report,
             clock=time.monotonic,
         )
@@ -180,7 +180,7 @@ class Processing:
     def _may_claim(self) -> bool:
         return not self._stopped.is_set() and has_time(self._ends_at)
 
-    def _make_room(self, job: ClaimedJob) -> AbstractContextManager[bool]:
+    def _wait_for_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
         """Yield whether the handler may run.  If no time is left, the job fails, because no journal can keep it."""
         if not self._stopped.is_set() and self._flow.seconds_left(job):
             return nullcontext(True)

@@ -32,7 +32,7 @@ _PRUNED_AT_ONCE: Final = 1000
 _SECONDS_OF_A_DAY: Final = 86_400.0
 
 _UNOWNED: Final = (
-    "the journal has %d unfinished jobs of another scope, and no living worker has them: region=%s endpoint=%s "
+    "the journal has %d unfinished jobs of another scope, and no running worker has them: region=%s endpoint=%s "
     "action_type=%s; a worker of that scope takes them over, or an operator ends them"
 )
 
@@ -66,7 +66,7 @@ class Recovery:
         self._lock = threading.RLock()
         self._waiting: OrderedDict[str, JournalEntry] = OrderedDict()  # to be started as soon as a slot is free
         self._postponed: dict[str, JournalEntry] = {}  # to be moved to `_waiting` at the next check
-        self._uncertain: dict[str, tuple[float, JournalEntry]] = {}  # with the time of the last question
+        self._uncertain: dict[str, tuple[float, JournalEntry]] = {}  # with the time of the last call about the job
         self._is_closed = False
         self.set_aside: tuple[str, ...] = ()
 
@@ -201,7 +201,7 @@ class Recovery:
             self._emitter.log(logging.WARNING, _UNOWNED, jobs, scope.region_name, scope.endpoint_url, action_type_id)
 
     def _retry_uncertain(self) -> None:
-        """Queue the jobs whose ownership is unknown for another question, unless an operator has ended them."""
+        """Queue the jobs whose ownership is unknown for another acknowledgement, unless an operator has ended them."""
         now = self._clock()
         with self._lock:
             due = [job_id for job_id, (seen_at, _) in self._uncertain.items() if now - seen_at >= _UNCERTAIN_INTERVAL]

@@ -89,8 +89,8 @@ def take_over(connection: sqlite3.Connection, *, scope: JobScope, owner: str, de
             _release(connection, row)
             continue
         is_cause = row.is_suspect == ALONE or running[row.owner] == 1
-        is_innocent = row.owner is None or (row.owner in alone and row.is_suspect != ALONE)
-        entry = recovered if is_innocent else mark_crash(recovered, is_cause=is_cause)
+        is_unaffected = row.owner is None or (row.owner in alone and row.is_suspect != ALONE)
+        entry = recovered if is_unaffected else mark_crash(recovered, is_cause=is_cause)
         if is_ours and row.job_id not in taken:
             taken.add(row.job_id)
             entries.append(entry)
@@ -124,7 +124,7 @@ def end_job(connection: sqlite3.Connection, *, job_id: str, dead: Collection[obj
     if not ends and (rows or old):
         raise JournalError("a running worker has the job; stop the worker, then end the job")
     if not ends:
-        raise JournalError("there is no unfinished job of this id")
+        raise JournalError("there is no unfinished job with this id")
     for row in ends:
         connection.execute(_END, (outcome, now, row.id))
 

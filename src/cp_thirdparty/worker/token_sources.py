@@ -112,7 +112,7 @@ class SecretsManagerTokens:
         self._endpoint_url = endpoint_url
         self._keep = read_seconds("keep", keep, least=0, most=math.inf)
         self._clock = clock
-        self._begin()
+        self._reset()
 
     def __call__(self, client_id: str) -> SecretStr | None:
         """
@@ -137,23 +137,23 @@ class SecretsManagerTokens:
         with self._lock:
             self._known.pop(client_id, None)
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[SecretStr | None, float]] = {}
-        self._made: tuple[int, BaseClient] | None = None
+        self._cached: tuple[int, BaseClient] | None = None  # the process id and its client
 
     def _client(self) -> BaseClient:
         with self._lock:
-            if self._made is None or self._made[0] != os.getpid():
+            if self._cached is None or self._cached[0] != os.getpid():
                 session = botocore.session.Session()
                 prepare(session)
-                made = session.create_client(
+                client = session.create_client(
                     "secretsmanager", region_name=self._region_name, endpoint_url=self._endpoint_url
                 )
-                made.meta.events.register_first("request-created.secrets-manager", _start_attempt)
-                made.meta.events.register_last("before-send.secrets-manager", _start_sending)
-                self._made = (os.getpid(), made)
-            return self._made[1]
+                client.meta.events.register_first("request-created.secrets-manager", _start_attempt)
+                client.meta.events.register_last("before-send.secrets-manager", _start_sending)
+                self._cached = (os.getpid(), client)
+            return self._cached[1]
 
     def _fetch(self, client_id: str) -> SecretStr | ThirdPartyError | None:
         """Fetch a token.  Errors are returned and not raised, so that no traceback has a frame with a secret."""
@@ -190,11 +190,11 @@ class SecretsManagerTokens:
         return foreign_response_error("the response has no secret", call, metadata)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_known", "_made")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_known", "_cached")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._begin()
+        self._reset()
 
 
 # These event handlers limit the time and the length of responses, as in the clients of CodePipeline.
