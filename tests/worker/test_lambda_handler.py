@@ -1186,7 +1186,7 @@ def test_metrics_that_fail_or_hang_cost_no_report(
     gate.set()
     assert len(client.results) == 2
     expected = {f"metrics raised {name} at the event claimed" for name in ("OSError", "TimeoutError")}
-    expected.add("events are not counted: the second for metrics is used up")
+    expected.add("events are not counted: the time for metrics, 1 second, is used up")
     until(lambda: expected <= {record.getMessage() for record in caplog.records})
 
 
@@ -1214,7 +1214,7 @@ def test_the_metrics_of_an_invocation_have_one_second() -> None:
         counter(event, None)
         counter(event, None)
         assert seconds == expected
-        assert warnings == ["events are not counted: the second for metrics is used up"]
+        assert warnings == ["events are not counted: the time for metrics, 1 second, is used up"]
         warnings.clear()
     assert len(metrics.counted) == 8
 

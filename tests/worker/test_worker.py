@@ -823,7 +823,7 @@ def test_a_worker_runs_once_at_a_time(service: LocalCodePipeline) -> None:
     assert worker.health().state == "stopped"
     with running(worker):
         until(lambda: worker.health().state == "running")
-        with pytest.raises(RuntimeError, match="runs already"):
+        with pytest.raises(RuntimeError, match="already running"):
             worker.run()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     with running(worker):

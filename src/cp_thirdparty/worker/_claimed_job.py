@@ -244,7 +244,7 @@ class ClaimedJob:
         """
         Note that the handler is called now.
 
-        It returns ``False`` if the handler must not be called, because the job was withdrawn or has ended.
+        Return ``False`` if the handler must not be called, because the job was withdrawn or has ended.
         """
         with self._lock:
             may_begin = self._may_begin and self.stage is Stage.RUNNING and not self._is_withdrawn

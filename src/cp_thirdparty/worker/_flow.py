@@ -33,8 +33,7 @@ from cp_thirdparty.worker.runner import HandlerRun
 
 # Seconds after the timeout of a job in which its result may still be reported: the 3,600 seconds that CodePipeline
 # waits for a third-party job, less the default `job_timeout` of 3,300.
-_MARGIN: Final = 300.0
-
+_REPORT_SECONDS: Final = 300.0
 
 # Seconds in which the details of a job from the journal must be read if its action type is not known.
 _READ_SECONDS: Final = 25.0
@@ -141,7 +140,7 @@ class JobFlow:
 
     def _set_service_deadline(self, job: ClaimedJob) -> None:
         job.service_deadline = self._claim_time(job) + max(
-            kind_of(job.offer).service_timeout, self.job_timeout + _MARGIN
+            kind_of(job.offer).service_timeout, self.job_timeout + _REPORT_SECONDS
         )
 
     def _claim(self, job: ClaimedJob) -> Outcome | None:
@@ -165,7 +164,7 @@ class JobFlow:
         else:
             age = max(0.0, time.time() - entry.changed_at)
             longest = kind_of(job.offer).longest_timeout
-            job.service_deadline = self.clock() - age + max(longest, self.job_timeout) + _MARGIN
+            job.service_deadline = self.clock() - age + max(longest, self.job_timeout) + _REPORT_SECONDS
         if entry.scope is None:
             outcome = self._read_action_type(job)
             if outcome is not None:

@@ -400,7 +400,7 @@ class Loop:
             name = type(failure).__name__
             self._log_job(logging.CRITICAL, "job=%s %s at %s:%d", job, name, where.name, where.lineno or 0)
             self._has_lost = True
-            outcome = _outcome_of_mistake(job, name)
+            outcome = _outcome_after_bug(job, name)
         if outcome is not None:
             self._close(job, outcome)
 
@@ -479,7 +479,7 @@ def _find_scope(clients: Clients, action_type_id: ActionTypeId) -> JobScope:
     return JobScope(region_name=client.region_name, endpoint_url=client.endpoint_url, action_type_id=action_type_id)
 
 
-def _outcome_of_mistake(job: ClaimedJob, name: str) -> Outcome:
+def _outcome_after_bug(job: ClaimedJob, name: str) -> Outcome:
     """Return the outcome of a job whose thread was ended by a bug of this library."""
     if job.stage is Stage.CLAIMING:  # the acknowledgement may have been sent
         return Uncertain(job=job.offer)

@@ -130,7 +130,7 @@ class Poller:
                 if not self._is_time_to_poll():
                     self._pause()
                     continue
-                self._poll(is_patient=polls is None)
+                self._poll(can_retry=polls is None)
                 if polls == 1 or self.fatal is not None:
                     return
         except BaseException as failure:  # noqa: BLE001 - the run must end with this error, not continue without polls
@@ -167,7 +167,7 @@ class Poller:
         if not (is_free and self._start_job(entry.job, entry)):
             self._recovery.postpone(entry)
 
-    def _poll(self, *, is_patient: bool) -> None:
+    def _poll(self, *, can_retry: bool) -> None:
         """Poll once, start the returned jobs, and note when the next poll is due."""
         is_broken = self._writer.error is not None or self._engine.error is not None
         room = 1 if is_broken else self._slots.count_free()  # one job tests whether both work again
@@ -175,32 +175,32 @@ class Poller:
         polled = self._clients.call(self._kind.poll, client, self._settings.action_type_id, max(room, 1))
         self._has_claimed = False
         if isinstance(polled, ThirdPartyError):
-            self._note_failure(polled, client, is_patient=is_patient)
+            self._note_failure(polled, client, can_retry=can_retry)
             offers: tuple[AnyJob, ...] = ()
         else:
             self.polled_at, self.error, self._failed_polls = self._settings.clock(), None, 0
             offers = polled
         for offer in offers:
-            self._take(offer)
+            self._start_offer(offer)
         # A poll that returns no job tests nothing, so the pause before the next poll does not grow.
         self._trials = self._trials + bool(offers) if is_broken else 0
         self._has_found = bool(offers)
-        if is_patient:
+        if can_retry:
             failures = max(self._failed_polls, self._trials)
             pause = pause_before_poll(self._settings.poll_interval, failures, self._settings.jitter)
             self._polls_at = self._settings.clock() + pause
 
-    def _note_failure(self, failure: ThirdPartyError, client: AnyClient, *, is_patient: bool) -> None:
+    def _note_failure(self, failure: ThirdPartyError, client: AnyClient, *, can_retry: bool) -> None:
         self.error = type(failure).__name__
         self._failed_polls += 1
         self._settings.emitter.log(logging.WARNING, "poll failed: %s", failure)
         next_step = classify(Step.POLL, failure, Situation()).next
-        if next_step is Next.STOP or not is_patient:
+        if next_step is Next.STOP or not can_retry:
             self.fatal = failure
         elif next_step is Next.RECONNECT:
             self._clients.reconnect(client)
 
-    def _take(self, offer: AnyJob) -> None:
+    def _start_offer(self, offer: AnyJob) -> None:
         """Start a job of a poll, unless it already has a slot; hand it back if it cannot be started."""
         if self._slots.has(offer.job_id):
             return

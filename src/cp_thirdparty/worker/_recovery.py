@@ -23,7 +23,7 @@ STOPPED: Final = "the worker was stopped"
 # The most seconds between two checks for unfinished jobs of other workers of the same journal that have ended.
 _INTERVAL: Final = 30.0
 
-# Seconds after which the worker asks CodePipeline again about a job whose ownership is unknown.
+# Seconds after which the worker tries again to acknowledge a job whose ownership is unknown.
 _UNCERTAIN_INTERVAL: Final = 300.0
 
 # How many finished jobs are deleted at a time: so few that a claim does not have to wait long for the deletion.
@@ -131,7 +131,7 @@ class Recovery:
 
     def note_uncertain(self, offer: AnyJob, *, since: float | None) -> None:
         """
-        Keep a job whose ownership is unknown, so that CodePipeline is asked about it again later.
+        Keep a job whose ownership is unknown, so that the worker tries to acknowledge it again later.
 
         Args:
             offer: The job.
@@ -146,7 +146,7 @@ class Recovery:
             self._writer.release(offer.job_id)
 
     def note_end(self, offer: AnyJob) -> None:
-        """Drop the entry of a job that has ended; CodePipeline is not asked about it again."""
+        """Drop the entry of a job that has ended, so that the worker does not try to acknowledge it again."""
         self._forget(offer.job_id)
 
     def note_claim(self, offer: AnyJob) -> None:

@@ -6,7 +6,7 @@ task has a file, its permit.  If the process of the pool removes the permit firs
 removes the permit first, the handler is never called.
 
 On a Dask cluster, a handler must begin only once.  Dask runs a task again if a process has ended that ran the task or
-stored its result.  Dask never runs a task in two processes at the same time, so it is enough to note the begin of the
+stored its result.  Dask never runs a task in two processes at the same time, so it is enough to note the start of the
 handler in the scheduler of Dask.
 """
 

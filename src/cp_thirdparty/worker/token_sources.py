@@ -60,7 +60,7 @@ class EnvironmentTokens:
     or use another source of tokens, such as `SecretsManagerTokens`.
 
     Attributes:
-        prefix: The begin of the name of each variable.
+        prefix: The start of the name of each variable.
     """
 
     prefix: str = "CP_CLIENT_TOKEN_"
