@@ -134,14 +134,14 @@ class ThirdPartyJobClient(BlockingClient):
         """
         Report that a job has succeeded.
 
-        With a continuation token only this job ends: the action continues, and a later poll returns a new job that has
+        With a continuation token only this job ends: the action goes on, and a later poll returns a new job that has
         the token.
 
         Args:
             job_id: The id of the job, 1 to 512 characters.
             client_token: The token that belongs to the job's client id, 1 to 256 characters.
-            continuation_token: A string that the next job of this action needs to continue, 1 to 2,048 characters.  It
-                is not treated as a secret.
+            continuation_token: What the next job of this action needs to go on, 1 to 2,048 characters.  It is not
+                treated as a secret.
             current_revision: The revision that the job has produced.
             execution_details: What the customer's console shows.
 
@@ -295,13 +295,13 @@ class CustomJobClient(BlockingClient):
         """
         Report that a job has succeeded.
 
-        With a continuation token only this job ends: the action continues, and a later poll returns a new job that has
+        With a continuation token only this job ends: the action goes on, and a later poll returns a new job that has
         the token.
 
         Args:
             job_id: The id of the job, 1 to 512 characters.
-            continuation_token: A string that the next job of this action needs to continue, 1 to 2,048 characters.  It
-                is not treated as a secret.
+            continuation_token: What the next job of this action needs to go on, 1 to 2,048 characters.  It is not
+                treated as a secret.
             current_revision: The revision that the job has produced.
             execution_details: What the console shows.
             output_variables: Values by name for the configuration of later actions, at most 122,880 bytes together.

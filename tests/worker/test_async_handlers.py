@@ -304,7 +304,7 @@ def test_ctrl_c_in_the_waiting_thread_cancels_the_coroutine(
         raise KeyboardInterrupt
 
     began, ended = threading.Event(), threading.Event()
-    monkeypatch.setattr(_async_handlers._Pulse, "check", interrupt)
+    monkeypatch.setattr(_async_handlers._BlockDetector, "check", interrupt)
     with pytest.raises(KeyboardInterrupt):
         _run(loop, _sleep(began, ended))
     assert ended.wait(30)
@@ -349,7 +349,7 @@ def test_a_blocked_loop_is_logged_once(
 def test_the_end_of_a_thread_is_an_unknown_place() -> None:
     """The thread of the loop may end while another one looks at it."""
     loop = asyncio.new_event_loop()
-    assert _async_handlers._Pulse(loop, None, 0, 0, print)._find_place() == "an unknown place"
+    assert _async_handlers._BlockDetector(loop, None, 0, 0, print)._find_place() == "an unknown place"
     loop.close()
 
 

@@ -82,7 +82,7 @@ JOB_ID: Final = Parameter("jobId", "Id of the job, 1 to 512 characters.")
 CLIENT_TOKEN: Final = Parameter(
     "clientToken",
     "Token of the job's client, 1 to 256 characters: the token, '-' for a line of standard input, or file://PATH. "
-    f"Default: {TOKEN_VARIABLE} of the environment; else a terminal is asked for it, without echo.",
+    f"Default: {TOKEN_VARIABLE} of the environment; without it, the terminal prompts for it, without echo.",
     is_secret=True,
 )
 _NONCE = Parameter("nonce", "Nonce of the job's details, 1 to 50 characters.")

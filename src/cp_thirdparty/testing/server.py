@@ -219,7 +219,7 @@ class LocalCodePipeline:
         Args:
             action_type_id: The action type.
             client_id: A registered client; ``None`` for a custom action, whose owner is ``Custom``.
-            configuration: What the customer has entered, or ``None``.
+            configuration: The action configuration that the customer has entered, or ``None``.
             input_artifacts: The artifacts that the action reads.
             output_artifacts: The artifacts that the action must write.
             artifact_credentials: The credentials that each details call returns; or a function without arguments, such

@@ -125,7 +125,7 @@ class HandlerLoop:
         self._hangs_after = hangs_after
         self._tick = tick
         self._log = log
-        self._pulse = _Pulse(loop, thread_id, blocked_after, tick, log)
+        self._block_detector = _BlockDetector(loop, thread_id, blocked_after, tick, log)
         self.calls: set[_Call] = set()
 
     def start(self) -> None:
@@ -158,7 +158,7 @@ class HandlerLoop:
         while not call.ended.wait(max(0.0, min(self._tick, ends_at - time.monotonic()))):
             if cancelled.is_set() or time.monotonic() >= ends_at:
                 return True
-            self._pulse.check()
+            self._block_detector.check()
         return False
 
     def submit(self, call: _Call) -> None:
@@ -171,7 +171,7 @@ class HandlerLoop:
         began_at = time.monotonic()
         is_logged = False
         while not call.ended.wait(self._tick if cancel_timeout is None else min(self._tick, cancel_timeout)):
-            self._pulse.check()
+            self._block_detector.check()
             seconds = time.monotonic() - began_at
             is_over = cancel_timeout is not None and seconds >= cancel_timeout
             if not is_logged and (is_over or seconds >= self._hangs_after):
@@ -259,12 +259,12 @@ def _frames_of(awaitable: Any) -> Iterator[FrameType]:
         awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "gi_yieldfrom", None)
 
 
-class _Pulse:
+class _BlockDetector:
     """
     Detects that the event loop is blocked, because code in a coroutine waits without ``await``.
 
-    The threads that wait for coroutines call `check`.  At most once a tick, `check` schedules `_beat` in the loop.  If
-    `_beat` was not called within `blocked_after` seconds, the loop is blocked.
+    The threads that wait for coroutines call `check`.  At most once a tick, `check` schedules `_note_turn` in the loop.
+    If `_note_turn` was not called within `blocked_after` seconds, the loop is blocked.
     """
 
     def __init__(
@@ -286,7 +286,7 @@ class _Pulse:
             if not self._is_waiting and now >= self._scheduled_at + self._tick:
                 self._is_waiting, self._scheduled_at = True, now
                 with suppress(RuntimeError):  # the loop has ended
-                    self._loop.call_soon_threadsafe(self._beat)
+                    self._loop.call_soon_threadsafe(self._note_turn)
             seconds = now - self._scheduled_at
             if not self._is_waiting or self._is_logged or seconds < self._blocked_after:
                 return
@@ -294,7 +294,7 @@ class _Pulse:
         message = "the event loop of the handlers has been blocked for %.1f seconds, at %s; its other coroutines wait"
         self._log(logging.ERROR, message, seconds, self._find_place())
 
-    def _beat(self) -> None:
+    def _note_turn(self) -> None:
         with self._lock:
             self._is_waiting = False
             was_logged, self._is_logged = self._is_logged, False
@@ -327,7 +327,7 @@ class _LoopThread(HandlerLoop):
         except RuntimeError:
             self.loop.close()
             raise
-        self._pulse.thread_id = self.thread.ident
+        self._block_detector.thread_id = self.thread.ident
 
     def submit(self, call: _Call) -> None:
         """Schedule a call in the loop; if the loop is ending, end the call with a `RuntimeError`."""

@@ -197,7 +197,7 @@ class ClaimedJob:
         """
         Record that the worker is about to acknowledge the job.
 
-        It returns ``False`` if another worker that uses the same journal has the job.
+        Return ``False`` if another worker that uses the same journal has the job.
         """
         self.is_recorded = self.is_inherited or self._recorder.claim(self)
         if self.is_recorded:
@@ -263,7 +263,7 @@ class ClaimedJob:
         """
         Change the stage back to `CLAIMED`, because the handler was not called.
 
-        It returns ``False`` if the job already has a result or has ended.
+        Return ``False`` if the job already has a result or has ended.
         """
         with self._lock:
             if self.stage is not Stage.RUNNING:

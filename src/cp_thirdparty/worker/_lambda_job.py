@@ -191,7 +191,7 @@ class EventClient(NotRenewable):
     """
     Takes the place of a client in the process of a handler, and returns the details of the job from the event.
 
-    It is pickled with the runner, so it contains the secrets of the event in plain text.  It must not be logged.
+    The object is pickled with the runner, so it contains the secrets of the event in plain text.  Do not log it.
 
     Args:
         event: The event.

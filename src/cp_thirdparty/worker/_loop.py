@@ -398,7 +398,9 @@ class Loop:
         except BaseException as failure:  # noqa: BLE001 - a bug of this library; its message may contain secrets
             where = traceback.extract_tb(failure.__traceback__)[-1]
             name = type(failure).__name__
-            self._log_job(logging.CRITICAL, "job=%s %s at %s:%d", job, name, where.name, where.lineno or 0)
+            self._log_job(
+                logging.CRITICAL, "job=%s a bug of cp-thirdparty: %s at %s:%d", job, name, where.name, where.lineno or 0
+            )
             self._has_lost = True
             outcome = _outcome_after_bug(job, name)
         if outcome is not None:

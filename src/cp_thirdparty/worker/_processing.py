@@ -181,7 +181,7 @@ class Processing:
         return not self._stopped.is_set() and has_time(self._ends_at)
 
     def _wait_for_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
-        """Yield whether the handler may run.  If no time is left, the job fails, because no journal can keep it."""
+        """Return whether the handler may run.  If no time is left, the job fails, because there is no journal."""
         if not self._stopped.is_set() and self._flow.seconds_left(job):
             return nullcontext(True)
         failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=_STOPPED)

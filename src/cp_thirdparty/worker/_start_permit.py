@@ -25,11 +25,7 @@ WITHDRAWN: Final = "the handler was not called in time"
 
 
 class Permits:
-    """
-    The permits of a worker.
-
-    They are files in a temporary directory, so a later sweep removes them if the worker was killed.
-    """
+    """The permits of a worker: files in a temporary directory, which a later sweep removes if the worker was killed."""
 
     def __init__(self) -> None:
         self._directory: PrivateDirectory | None = None

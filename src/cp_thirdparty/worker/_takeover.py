@@ -20,7 +20,7 @@ from cp_thirdparty.worker._sqlite_rows import (
     NO_SCOPE,
     OLD_CRASHES,
     Row,
-    bounded,
+    limit,
     load_scopes,
     read_row,
     select_rows,
@@ -28,7 +28,7 @@ from cp_thirdparty.worker._sqlite_rows import (
 from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, Recovered, SetAside
 
 _OLD: Final = "job_id, client_id, state, result, outcome, owner, changed_at"
-_FREE: Final = f"state <> 'DONE' AND {bounded('owner')} IS ?"
+_FREE: Final = f"state <> 'DONE' AND {limit('owner')} IS ?"
 _NEW: Final = f"scope, crashes, is_suspect, {_OLD}"
 _MOVE: Final = (
     f"INSERT OR REPLACE INTO entries ({_NEW}) SELECT '{NO_SCOPE}', {OLD_CRASHES}, {_OLD} FROM jobs WHERE {_FREE}",  # noqa: S608 - ours
@@ -45,7 +45,7 @@ _UPDATE: Final = "UPDATE entries SET owner = ?, crashes = ?, is_suspect = ? WHER
 def list_owners(connection: sqlite3.Connection) -> set[object]:
     """Return the owners of unfinished jobs."""
     owners = " UNION ".join(
-        f"SELECT {bounded('owner')} FROM {table} WHERE state <> 'DONE'"  # noqa: S608 - ours
+        f"SELECT {limit('owner')} FROM {table} WHERE state <> 'DONE'"  # noqa: S608 - ours
         for table in ("entries", "jobs")
     )
     return {owner for (owner,) in connection.execute(owners) if owner is not None}

@@ -140,20 +140,20 @@ class SecretsManagerTokens:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[SecretStr | None, float]] = {}
-        self._cached: tuple[int, BaseClient] | None = None  # the process id and its client
+        self._made: tuple[int, BaseClient] | None = None
 
     def _client(self) -> BaseClient:
         with self._lock:
-            if self._cached is None or self._cached[0] != os.getpid():
+            if self._made is None or self._made[0] != os.getpid():
                 session = botocore.session.Session()
                 prepare(session)
-                client = session.create_client(
+                made = session.create_client(
                     "secretsmanager", region_name=self._region_name, endpoint_url=self._endpoint_url
                 )
-                client.meta.events.register_first("request-created.secrets-manager", _start_attempt)
-                client.meta.events.register_last("before-send.secrets-manager", _start_sending)
-                self._cached = (os.getpid(), client)
-            return self._cached[1]
+                made.meta.events.register_first("request-created.secrets-manager", _start_attempt)
+                made.meta.events.register_last("before-send.secrets-manager", _start_sending)
+                self._made = (os.getpid(), made)
+            return self._made[1]
 
     def _fetch(self, client_id: str) -> SecretStr | ThirdPartyError | None:
         """Fetch a token.  Errors are returned and not raised, so that no traceback has a frame with a secret."""
@@ -190,7 +190,7 @@ class SecretsManagerTokens:
         return foreign_response_error("the response has no secret", call, metadata)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_known", "_cached")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_known", "_made")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
