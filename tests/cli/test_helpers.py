@@ -165,7 +165,7 @@ def test_journal_ends_a_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert (job["state"], job["outcome"]) == ("DONE", "ended by an operator")
     shown = command(capsys, "resolve", str(path), "MARK", "--yes")
     assert shown.code == 255
-    assert shown.err.endswith("there is no unfinished job of this id\n")
+    assert shown.err.endswith("there is no unfinished job with this id\n")
     journal = SqliteJournal(path)
     journal.claim(ThirdPartyJob(client_id="c", job_id="job-2"), SCOPE)
     shown = command(capsys, "resolve", str(path), "job-2", "--yes")

@@ -151,4 +151,4 @@ def test_the_worker_runs_as_in_a_container(service: LocalCodePipeline, tmp_path:
     until(lambda: action.status == "Failed")  # its handler may not run again, and the customer reads why
     os.kill(_find_worker(following), signal.SIGTERM)
     following.communicate(timeout=60)
-    assert "was lost" in str(action.result)
+    assert "ended unexpectedly" in str(action.result)

@@ -228,7 +228,7 @@ def test_a_service_that_is_not_running_is_an_error() -> None:
         service.endpoint_url  # noqa: B018 - it raises
     service.close()
     with service:
-        with pytest.raises(RuntimeError, match="running already"):
+        with pytest.raises(RuntimeError, match="already running"):
             service.start()
         assert service.endpoint_url.startswith("http://127.0.0.1:")
     service.close()

@@ -168,7 +168,7 @@ _ERRORS: dict[str, tuple[_Call, str, str]] = {
     "key": (
         lambda store, _: store.size("Dots"),
         "ArtifactError",
-        "input artifact 'Dots': its object key must have no segment '.' or '..', which would be taken out on the way",
+        "input artifact 'Dots': its object key must have no segment '.' or '..', which clients remove from URLs",
     ),
     "hostile": (
         lambda store, to: store.extract("Hostile", to=to / "a"),

@@ -97,7 +97,7 @@ def test_there_is_a_strategy_for_each_model(model: type[Any], data: st.DataObjec
 
 def test_a_strategy_is_for_models_only() -> None:
     """What is not a model is refused."""
-    with pytest.raises(TypeError, match="takes a class"):
+    with pytest.raises(TypeError, match="must be a class"):
         instances(int)
 
 

@@ -171,7 +171,7 @@ _ALLOWED_OF_WORKER: list[dict[str, Any]] = [
 _ONE_ARGUMENT = "it must take one positional argument, the job"
 _NOT_A_MODEL = "TypedDict and other classes are not supported"
 _REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"handler": None}, TypeError, "handler: must be a callable; NoneType is not one"),
+    ({"handler": None}, TypeError, "handler: must be a callable; NoneType is not callable"),
     ({"handler": lambda: None}, TypeError, f"handler: must be a callable; {_ONE_ARGUMENT}"),
     ({"handler": _with_setting}, TypeError, f"handler: must be a callable; {_ONE_ARGUMENT}"),
     ({"handler": _with_keyword}, TypeError, f"handler: must be a callable; {_ONE_ARGUMENT}"),
@@ -179,7 +179,7 @@ _REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"handler": _Service}, TypeError, "handler: must be a callable; _Service is a class: pass an object"),
     ({"handler": _yields}, TypeError, "handler: must return a result; a generator function does not"),
     ({"handler": _yields_async}, TypeError, "handler: must return a result; a generator function does not"),
-    ({"connect": None}, TypeError, "connect: must be a callable; NoneType is not one"),
+    ({"connect": None}, TypeError, "connect: must be a callable; NoneType is not callable"),
     ({"connect": lambda region: region}, TypeError, "connect: must be a callable; it must take no arguments"),
     ({"configuration": _Lists}, TypeError, "configuration: _Lists.names: a configuration field is str, SecretStr"),
     ({"configuration": _Twins}, TypeError, "configuration: _Twins: more than one field has the key Name"),
@@ -190,13 +190,13 @@ _REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"configuration": _PydanticLike}, TypeError, f"configuration: .* not _PydanticLike; {_NOT_A_MODEL}"),
     ({"configuration": _Scan("p", SecretStr("s"))}, TypeError, "configuration: .* not an object of type _Scan"),
     ({"configuration": {}}, TypeError, "configuration: .* not an object of type dict"),
-    ({"client_tokens": 7}, TypeError, "client_tokens: must be a mapping .* int is not one"),
+    ({"client_tokens": 7}, TypeError, "client_tokens: must be a mapping .* int is not callable"),
     ({"client_tokens": EnvironmentTokens}, TypeError, "client_tokens: must be .*EnvironmentTokens is a class"),
     ({"client_tokens": lambda: "t"}, TypeError, "client_tokens: .* it must take one positional argument, the client"),
     ({"client_tokens": {**TOKENS, "other": 7}}, TypeError, "client_tokens: .* each token a str or a SecretStr"),
-    ({"artifacts": 7}, TypeError, "artifacts: must be a callable; int is not one"),
+    ({"artifacts": 7}, TypeError, "artifacts: must be a callable; int is not callable"),
     ({"artifacts": lambda client: client}, TypeError, "artifacts: must be a callable; it must take a client, the det"),
-    ({"on_event": "log"}, TypeError, "on_event: must be a callable; str is not one"),
+    ({"on_event": "log"}, TypeError, "on_event: must be a callable; str is not callable"),
     ({"on_event": lambda: None}, TypeError, "on_event: must be a callable; it must take one positional argument"),
     ({"job_timeout": "60"}, TypeError, "job_timeout: must be a number of seconds or a timedelta, not str"),
     ({"job_timeout": True}, TypeError, "job_timeout: must be a number of seconds or a timedelta, not bool"),
@@ -225,9 +225,9 @@ _REFUSED_BY_WORKER: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"keep_finished": -1}, ValueError, "keep_finished: must be at least 0 and at most 36,500 days, or None$"),
     ({"journal": "jobs.db"}, TypeError, "journal: must be a journal; str has no is_durable, is_shared, claim, "),
     ({"journal": SqliteJournal}, TypeError, "journal: must be an object, not the class SqliteJournal"),
-    ({"executor": 4}, TypeError, "executor: must be a callable; int is not one"),
+    ({"executor": 4}, TypeError, "executor: must be a callable; int is not callable"),
     ({"executor": lambda size: size}, TypeError, "executor: must be a callable; it must take no arguments"),
-    ({"clock": 7}, TypeError, "clock: must be a callable; int is not one"),
+    ({"clock": 7}, TypeError, "clock: must be a callable; int is not callable"),
     ({"clock": abs}, TypeError, "clock: must be a callable; it must take no arguments"),
 ]
 

@@ -270,13 +270,13 @@ def test_a_coroutine_that_goes_on_is_logged_and_waited_for(
     waiting = _Waiting(loop, _refuse_to_end(began, release))
     assert began.wait(30)
     waiting.cancelled.set()
-    until(lambda: "goes on" in caplog.text)
+    until(lambda: "still runs" in caplog.text)
     assert waiting.thread.is_alive()
     release.set()
     waiting.join()
     assert waiting.value == "late"
-    (message,) = [text for record in caplog.records if "goes on" in (text := record.getMessage())]
-    assert message.startswith("job=job-1 the coroutine of its handler goes on ")
+    (message,) = [text for record in caplog.records if "still runs" in (text := record.getMessage())]
+    assert message.startswith("job=job-1 the coroutine of its handler still runs ")
     assert "test_async_handlers.py" in message
     assert "_refuse_to_end" in message
 
@@ -290,7 +290,7 @@ def test_a_coroutine_that_goes_on_is_left(
     assert began.wait(30)
     passed.append(61.0)
     assert isinstance(waiting.join(), HandlerTimeoutError)
-    assert "goes on" in caplog.text
+    assert "still runs" in caplog.text
     release.set()
 
 
@@ -304,7 +304,7 @@ def test_ctrl_c_in_the_waiting_thread_cancels_the_coroutine(
         raise KeyboardInterrupt
 
     began, ended = threading.Event(), threading.Event()
-    monkeypatch.setattr(_async_handlers._Pulse, "check", interrupt)
+    monkeypatch.setattr(_async_handlers._BlockDetector, "check", interrupt)
     with pytest.raises(KeyboardInterrupt):
         _run(loop, _sleep(began, ended))
     assert ended.wait(30)
@@ -349,7 +349,7 @@ def test_a_blocked_loop_is_logged_once(
 def test_the_end_of_a_thread_is_an_unknown_place() -> None:
     """The thread of the loop may end while another one looks at it."""
     loop = asyncio.new_event_loop()
-    assert _async_handlers._Pulse(loop, None, 0, 0, print)._find_place() == "an unknown place"
+    assert _async_handlers._BlockDetector(loop, None, 0, 0, print)._find_place() == "an unknown place"
     loop.close()
 
 
@@ -387,7 +387,7 @@ def test_a_thread_is_left_behind_if_a_coroutine_hangs(
     waiting = _Waiting(loop, _refuse_to_end(began, release))
     assert began.wait(30)
     loop.close()
-    assert "the event loop of the handlers is left behind" in caplog.text
+    assert "the event loop of the handlers still runs" in caplog.text
     release.set()
     waiting.join()
     assert waiting.value == "late"
@@ -546,7 +546,7 @@ def test_a_coroutine_that_goes_on_keeps_its_slot(service: LocalCodePipeline, cap
         clock.seconds = 61.0
         until(lambda: worker.health().overdue == (action.jobs[0].id,))
         assert action.status == "Failed"
-        until(lambda: "goes on" in caplog.text)
+        until(lambda: "still runs" in caplog.text)
         other = _start(service)
         until(lambda: other.status == "Succeeded")
         release.set()

@@ -129,7 +129,7 @@ def test_nothing_starts_after_a_decision(is_ended: bool) -> None:  # noqa: FBT00
         assert job.decide(_FAILURE, 2.0, is_given_up=True)
     assert job.cancelled.is_set()
     assert not job.start(may_run_twice=True)
-    assert not job.count_death(is_alone=True)
+    assert not job.count_crash(is_alone=True)
     assert not job.decide(Succeeded(), 3.0)
     assert not job.give_up(Gone(job=_OFFER, error="no"), may_have_begun=True)
     assert (job.crashes, job.result) == (0, None if is_ended else _FAILURE)
@@ -140,11 +140,11 @@ def test_a_death_alone_is_a_crash_and_one_among_others_is_a_suspicion() -> None:
     recorder = _Recorder()
     job = _claimed(recorder)
     assert (job.start(may_run_twice=True), job.must_run_alone, job.was_running) == (True, False, False)
-    assert job.count_death(is_alone=False)
+    assert job.count_crash(is_alone=False)
     assert job.was_running
     assert (job.crashes, job.is_suspect, job.must_run_alone) == (0, True, True)
     assert job.start(may_run_twice=True)
-    assert job.count_death(is_alone=True)
+    assert job.count_crash(is_alone=True)
     assert (job.crashes, job.is_suspect, job.must_run_alone) == (1, True, True)
     assert job.start(may_run_twice=True)
     assert job.stop()
@@ -194,7 +194,7 @@ def test_a_handler_that_ran_counts_as_begun() -> None:
     job.withdraw()  # too late
     assert job.stage is Stage.RUNNING
     assert not job.give_up(Released(job=_OFFER, error="stop"), may_have_begun=False)
-    assert job.count_death(is_alone=True)
+    assert job.count_crash(is_alone=True)
     assert job.start(may_run_twice=True)
     assert job.stop()
     assert job.has_begun

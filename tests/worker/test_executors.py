@@ -361,7 +361,7 @@ def test_an_executor_that_returns_something_else_leaves_no_job_without_a_result(
     )
     worker.run_once()
     assert isinstance(action.result, FailureDetails)
-    assert action.result.message.startswith("The action's worker was lost in the middle of job")
+    assert action.result.message.startswith("The action's worker ended unexpectedly during job")
     assert executor.tasks == (2 if is_idempotent else 1)
 
 
@@ -892,7 +892,7 @@ def test_a_task_that_dask_repeats_calls_its_handler_once(
         until(lambda: action.status == "Failed")
         until(lambda: not _NOTES)
     assert isinstance(action.result, FailureDetails)
-    assert action.result.message.startswith("The action's worker was lost in the middle of job")
+    assert action.result.message.startswith("The action's worker ended unexpectedly during job")
     assert len((tmp_path / "begun").read_text(encoding="utf-8").splitlines()) == 1 + is_idempotent
 
 

@@ -306,7 +306,7 @@ def test_a_start_that_hangs_ends_with_a_stop(
     )
     it = Running(worker)
     assert hanging.entered.wait(30)
-    with pytest.raises(RuntimeError, match="the worker runs already"):
+    with pytest.raises(RuntimeError, match="the worker is already running"):
         worker.run()
     worker.close()
     it.join()

@@ -157,7 +157,7 @@ def test_a_clock_may_raise(service: LocalCodePipeline, raised: BaseException, ca
     clock = _Sometimes(raised, time.monotonic, calls=1000, begin=5)
     _check_success(service, make_worker(service, clock=clock))
     assert clock.left < 1000
-    problem = f"clock raised {type(raised).__name__}; while it cannot be read, the time goes on without it"
+    problem = f"clock raised {type(raised).__name__}; until it works again, the worker computes the time without it"
     assert [record.getMessage() for record in caplog.records].count(problem) == 1
 
 

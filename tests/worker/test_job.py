@@ -169,5 +169,5 @@ def test_the_logger_names_the_job(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_job_cannot_be_pickled() -> None:
     """It names the alternative."""
-    with pytest.raises(TypeError, match="send what you need of it"):
+    with pytest.raises(TypeError, match="send the values that you need"):
         pickle.dumps(_job())

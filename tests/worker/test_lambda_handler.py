@@ -455,7 +455,7 @@ def test_without_a_client_the_handler_is_not_called(note: Path) -> None:
 def test_a_process_that_dies_is_reported(client: FakeClient) -> None:
     """The handler is not called again."""
     _function(client, functions.die)(make_event(), LambdaContext())
-    assert _message(client) == "The action's worker was lost in the middle of job job-1."
+    assert _message(client) == "The action's worker ended unexpectedly during job job-1."
 
 
 def test_a_coroutine_is_run(client: FakeClient) -> None:
@@ -599,7 +599,7 @@ def test_a_job_of_an_environment_that_ended_is_reported_as_failed(client: FakeCl
     """Its handler may have run."""
     journal = _left_by_another(SharedJournal, has_result=False)
     _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)(make_event(), LambdaContext())
-    assert _message(client) == "The action's worker was lost in the middle of job job-1."
+    assert _message(client) == "The action's worker ended unexpectedly during job job-1."
     assert not note.exists()
 
 
@@ -1001,10 +1001,10 @@ def test_a_job_of_another_event_that_was_not_released_is_released_later(
     function = _function(client, partial(functions.count, note=str(note)), journal=lambda: journal)
     function(make_event(), LambdaContext())
     if failures == 2:
-        with pytest.raises(JournalError, match="job-2 has no result yet: what the journal has of this job could not"):
+        with pytest.raises(JournalError, match="job-2 has no result yet: the entry of this job in the"):
             function(make_event("job-2"), LambdaContext())
     function(make_event("job-2"), LambdaContext())
-    message = "The action's worker was lost in the middle of job job-2."
+    message = "The action's worker ended unexpectedly during job job-2."
     assert [(job_id, failure.message) for job_id, failure in client.results[1:]] == [("job-2", message)]
     assert not note.exists()
 
@@ -1186,7 +1186,7 @@ def test_metrics_that_fail_or_hang_cost_no_report(
     gate.set()
     assert len(client.results) == 2
     expected = {f"metrics raised {name} at the event claimed" for name in ("OSError", "TimeoutError")}
-    expected.add("events are not counted: the second for metrics is used up")
+    expected.add("events are not counted: the time for metrics, 1 second, is used up")
     until(lambda: expected <= {record.getMessage() for record in caplog.records})
 
 
@@ -1214,7 +1214,7 @@ def test_the_metrics_of_an_invocation_have_one_second() -> None:
         counter(event, None)
         counter(event, None)
         assert seconds == expected
-        assert warnings == ["events are not counted: the second for metrics is used up"]
+        assert warnings == ["events are not counted: the time for metrics, 1 second, is used up"]
         warnings.clear()
     assert len(metrics.counted) == 8
 
@@ -1285,7 +1285,7 @@ def test_a_second_delivery_returns_the_result_of_the_first(client: FakeClient) -
     assert function(event, LambdaContext()) == first
     (entry,) = journal.jobs()
     journal.jobs = lambda **_: iter([attrs.evolve(entry, result=None)])  # type: ignore[method-assign]
-    with pytest.raises(JournalError, match="no result yet: the journal has it as finished, without a result"):
+    with pytest.raises(JournalError, match="no result yet: the journal has no result of this finished job"):
         function(event, LambdaContext())
 
 
@@ -1378,7 +1378,7 @@ def test_no_semaphore_is_created(client: FakeClient, monkeypatch: pytest.MonkeyP
         (lambda _: Succeeded(), {}, "handler: cannot go to another process"),
         (functions.describe, {"journal": MemoryJournal()}, "journal: must be a callable"),
         (functions.describe, {"connect": 3}, "connect: must be a callable"),
-        (functions.describe, {"metrics": 1}, "metrics.record: must be a callable; NoneType is not one"),
+        (functions.describe, {"metrics": 1}, "metrics.record: must be a callable; NoneType is not callable"),
         (functions.describe, {"metrics": _Metrics}, "metrics.record: .* it must take two positional arguments"),
         (functions.describe, {"report_seconds": "5"}, "report_seconds: must be"),
     ],

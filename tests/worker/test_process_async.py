@@ -484,7 +484,7 @@ def test_a_result_at_the_last_moment_counts(service: LocalCodePipeline, monkeypa
 
 def test_a_slow_poll_ends_in_time(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """The deadline of the client is a minute, that of the process comes first."""
-    monkeypatch.setattr(_processing, "_LEAST", 0.0)
+    monkeypatch.setattr(_processing, "_LEAST_SECONDS", 0.0)
     release = threading.Event()
     service.faults.add(_POLL, Before(lambda: release.wait(30)), times=None)
     began_at = time.monotonic()
@@ -520,7 +520,7 @@ def test_without_time_there_is_no_poll(service: LocalCodePipeline) -> None:
 
 def test_slow_details_claim_nothing(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call ends with the process."""
-    monkeypatch.setattr(_processing, "_LEAST", 0.0)
+    monkeypatch.setattr(_processing, "_LEAST_SECONDS", 0.0)
     release = threading.Event()
     processor = _processor(service)
     processor.process(_start(service)[1])  # creates the clients, which may take longer than the next job has
@@ -532,8 +532,8 @@ def test_slow_details_claim_nothing(service: LocalCodePipeline, monkeypatch: pyt
 
 def test_a_slow_claim_ends_in_a_report(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """If no time is left for the handler, the job gets a failure: no journal could keep it."""
-    monkeypatch.setattr(_processing, "_LEAST", 0.1)
-    monkeypatch.setattr(_processing, "_FOR_REPORT", 5.0)
+    monkeypatch.setattr(_processing, "_LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(_processing, "_REPORT_SECONDS", 5.0)
     action, offer = _start(service)
     outcome = _processor(service, lambda _: pytest.fail("it ran")).process(offer, seconds_left=5.0)
     assert isinstance(outcome, Reported)

@@ -125,7 +125,7 @@ def test_a_result_that_cannot_be_sent_in_time_is_unsent(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is the caller's to keep: there is no journal."""
-    monkeypatch.setattr(_processing, "_FOR_REPORT", 0.0)
+    monkeypatch.setattr(_processing, "_REPORT_SECONDS", 0.0)
     passed: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(passed), sleep=time.sleep, time=time.time)
     monkeypatch.setattr(_processing, "time", clock)

@@ -288,7 +288,7 @@ def test_a_job_that_was_running_is_failed(left: _Left) -> None:
     assert isinstance(left.run_once(_never), Reported)
     assert left.action.result == FailureDetails(
         type=FailureType.SYSTEM_UNAVAILABLE,
-        message=f"The action's worker was lost in the middle of job {left.offer.job_id}.",
+        message=f"The action's worker ended unexpectedly during job {left.offer.job_id}.",
     )
 
 

@@ -43,5 +43,5 @@ def test_a_thread_survives_what_its_job_raises(caplog: pytest.LogCaptureFixture)
     slots.close()
     assert emitter.flush()
     assert done == ["first", "second"]
-    assert "job=first SystemExit" in caplog.text
+    assert "job=first a bug of cp-thirdparty: SystemExit" in caplog.text
     assert "xMARKERx" not in caplog.text

@@ -504,7 +504,7 @@ def test_an_uncertain_job_is_ended_by_an_operator(tmp_path: Path) -> None:
         journal.end("job-1")
         (entry,) = journal.jobs()
         assert (entry.state, entry.outcome) == (JournalState.DONE, "ended by an operator")
-        with pytest.raises(JournalError, match=r"^there is no unfinished job of this id$"):
+        with pytest.raises(JournalError, match=r"^there is no unfinished job with this id$"):
             journal.end("job-1")
 
 
@@ -1094,7 +1094,7 @@ def test_a_change_that_was_not_finished_is_not_read(tmp_path: Path) -> None:
             shutil.copy(tmp_path / name, copy.with_name(name))
     before = {file.name: file.read_bytes() for file in copy.parent.iterdir()}
     assert sorted(before) == ["j.db", "j.db-journal"]
-    with pytest.raises(JournalError, match="the journal cannot be read: a change of it is not finished; if no worker"):
+    with pytest.raises(JournalError, match="the journal cannot be read: a change is not finished; if no worker"):
         list(read_journal(copy))
     assert {file.name: file.read_bytes() for file in copy.parent.iterdir()} == before
     SqliteJournal(copy).close()

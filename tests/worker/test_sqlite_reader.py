@@ -146,7 +146,7 @@ def test_a_file_that_always_changes_is_a_journal_error(path: Path, monkeypatch: 
 
     _change_at_copies(monkeypatch, 100, change)
     with pytest.raises(
-        JournalError, match=r"^the journal cannot be read: it was changed each time that it was copied; "
+        JournalError, match=r"^the journal cannot be read: it was changed during each of several copies; "
     ):
         list(read_journal(path))
 

@@ -131,7 +131,7 @@ def test_a_second_run_leaves_the_first_its_clients(service: LocalCodePipeline, m
     worker = make_worker(service)
     with running(worker):
         until(lambda: worker.health().is_ready)
-        with pytest.raises(RuntimeError, match="runs already"):
+        with pytest.raises(RuntimeError, match="already running"):
             worker.run()
         assert closed == []
         action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)

@@ -351,7 +351,7 @@ def test_a_start_removes_what_dead_workers_have_left(
     (tmp_path / "cp-thirdparty-tmp-1-dead" / "workspace").mkdir(parents=True)
     (tmp_path / "cp-thirdparty-tmp-1-dead" / ".cp-thirdparty-tmp").touch()
     with running(worker):
-        until(lambda: "removed 1 temporary directories of dead processes" in caplog.text)
+        until(lambda: "removed 1 temporary directories of processes that have ended" in caplog.text)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -805,7 +805,7 @@ def test_a_poller_that_dies_is_reported(service: LocalCodePipeline, monkeypatch:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(_poller.Poller, "_wait_for_room", fail)
+    monkeypatch.setattr(_poller.Poller, "_wait_for_slots", fail)
     with pytest.raises(ZeroDivisionError):
         make_worker(service).run()
 
@@ -823,7 +823,7 @@ def test_a_worker_runs_once_at_a_time(service: LocalCodePipeline) -> None:
     assert worker.health().state == "stopped"
     with running(worker):
         until(lambda: worker.health().state == "running")
-        with pytest.raises(RuntimeError, match="runs already"):
+        with pytest.raises(RuntimeError, match="already running"):
             worker.run()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     with running(worker):

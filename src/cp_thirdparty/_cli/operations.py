@@ -82,7 +82,7 @@ JOB_ID: Final = Parameter("jobId", "Id of the job, 1 to 512 characters.")
 CLIENT_TOKEN: Final = Parameter(
     "clientToken",
     "Token of the job's client, 1 to 256 characters: the token, '-' for a line of standard input, or file://PATH. "
-    f"Default: {TOKEN_VARIABLE} of the environment; else a terminal is asked for it, without echo.",
+    f"Default: {TOKEN_VARIABLE} of the environment; without it, the terminal prompts for it, without echo.",
     is_secret=True,
 )
 _NONCE = Parameter("nonce", "Nonce of the job's details, 1 to 50 characters.")
@@ -105,8 +105,8 @@ _REVISION = Parameter(
 )
 _CONTINUATION = Parameter(
     "continuationToken",
-    "What the next job needs to go on, 1 to 2048 characters. Not treated as a secret. Default: none, which ends the "
-    "action.",
+    "A string that the next job needs to continue, 1 to 2048 characters. Not treated as a secret. Default: none, "
+    "which ends the action.",
     is_required=False,
 )
 _DETAILS = Parameter(
@@ -143,7 +143,7 @@ _CLAIM = Operation(
 )
 _SUCCEED = Operation(
     THIRD_PARTY.success,
-    "Report that a job has succeeded. With a continuation token the action goes on in another job.",
+    "Report that a job has succeeded. With a continuation token the action continues with another job.",
     f"{EXAMPLE_JOB} --execution-details summary=done,percentComplete=100",
     (JOB_ID, CLIENT_TOKEN, _REVISION, _CONTINUATION, _DETAILS),
 )

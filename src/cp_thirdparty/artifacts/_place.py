@@ -87,7 +87,7 @@ def _find_violation(bucket: str, key: str) -> str | None:
     if not 1 <= len(key.encode("utf-8", "surrogatepass")) <= _MAX_KEY_BYTES:
         return "its object key must have 1 to 1,024 bytes"
     if {".", ".."} & set(key.split("/")):
-        return "its object key must have no segment '.' or '..', which would be taken out on the way"
+        return "its object key must have no segment '.' or '..', which clients remove from URLs"
     return None
 
 

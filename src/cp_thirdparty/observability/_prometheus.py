@@ -38,11 +38,14 @@ _JOB_BUCKETS: Final = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_40
 # For each gauge: its help, and a function that returns its value from the health of a worker.  A gauge is left out
 # while its value is ``None``.
 _GAUGES: Final[dict[str, tuple[str, Callable[[WorkerHealth], float | None]]]] = {
-    "worker_alive": ("1 if the worker runs and its threads go on", lambda health: health.is_alive),
+    "worker_alive": ("1 if the worker runs and its threads are active", lambda health: health.is_alive),
     "worker_ready": ("1 if the worker accepts jobs", lambda health: health.is_ready),
     "worker_free_slots": ("How many more jobs the worker can accept", lambda health: health.free_slots),
     "worker_jobs": ("Jobs that have not ended", lambda health: health.in_flight),
-    "worker_loop_age_seconds": ("Time since the worker's threads went on", lambda health: health.seconds_since_loop),
+    "worker_loop_age_seconds": (
+        "Time since the last activity of the worker's threads",
+        lambda health: health.seconds_since_loop,
+    ),
     "worker_poll_age_seconds": ("Time since the last successful poll", lambda health: health.seconds_since_poll),
     "worker_unsent_age_seconds": ("Age of the oldest unaccepted result", lambda health: health.oldest_unsent_result),
     "worker_stalled_jobs": ("Claimed jobs that wait for the partner", lambda health: len(health.stalled)),

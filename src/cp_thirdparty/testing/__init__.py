@@ -1,7 +1,7 @@
 """
 A local CodePipeline to develop and test a worker against: offline, with real HTTP and real botocore.
 
-Every name is loaded when it is first used, so importing the package costs next to nothing.
+Each name is loaded at its first use, so the import of this package is fast.
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,7 @@
 """
 ``python -m cp_thirdparty.testing``: the local CodePipeline for clients in any language.
 
-It prints what a client needs, with made-up secrets.  ``cp-thirdparty local`` is the same program.
+It prints the settings that a client needs, with generated secrets.  ``cp-thirdparty local`` is the same program.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _CHECK_INTERVAL = 0.1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or Ctrl-C; return 0 then, 1 when the port is taken, 2 for a bad file."""
-    options = _parser().parse_args(arguments)
+    """Serve until SIGTERM or Ctrl-C, and return 0; return 1 if the port is in use, 2 if the scenario is not valid."""
+    options = _create_parser().parse_args(arguments)
     try:
         serve(options.port, options.scenario, options.output)
     except ScenarioError as error:
@@ -53,14 +53,14 @@ def serve(port: int, path: Path | None, output: str, *, write: Callable[[str], o
     Serve a local CodePipeline until SIGTERM or Ctrl-C, and write each change of an action to standard error.
 
     Args:
-        port: Where to listen; 0 for a free port.
-        path: File of the scenario; ``None`` for one client with one job.
+        port: The port to listen on; 0 for a free port.
+        path: The file of the scenario; ``None`` for one client with one job.
         output: ``"json"`` for one line that a program reads, ``"env"`` for lines that a shell runs.
         write: Writes these lines.
 
     Raises:
-        ScenarioError: The file cannot be used.
-        OSError: The port is taken.
+        ScenarioError: The file of the scenario cannot be used.
+        OSError: The port is in use.
     """
     scenario = Scenario.create_default() if path is None else load(path)
     service = LocalCodePipeline(port=port, **scenario.settings)
@@ -131,20 +131,20 @@ def _print_error(text: str, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cp_thirdparty.testing",
         description="Serve a local CodePipeline for third-party actions on 127.0.0.1.  Prints the endpoint, "
         "region, made-up credentials, a client with its token, and an action type, and then on standard error each "
         "change of an action.  Ends at SIGTERM.",
     )
-    parser.add_argument("--port", type=_port, default=0, help="where to listen; 0, the default, is a free port")
+    parser.add_argument("--port", type=_read_port, default=0, help="where to listen; 0, the default, is a free port")
     parser.add_argument("--output", choices=OUTPUTS, default="json", help="json, the default, or env for a shell")
     parser.add_argument("--scenario", type=Path, help="a JSON file of settings, clients and actions to begin with")
     return parser
 
 
-def _port(text: str) -> int:
+def _read_port(text: str) -> int:
     port = int(text)
     if not 0 <= port <= _LAST_PORT:
         raise argparse.ArgumentTypeError(f"must be from 0 to {_LAST_PORT}")

@@ -1,4 +1,4 @@
-"""Create the artifact credentials of jobs, and store until when they are valid."""
+"""Create the artifact credentials of jobs, and store when they expire."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from cp_thirdparty.models import ArtifactCredentials
 
 CredentialSource = Union[ArtifactCredentials, Callable[[], Union[ArtifactCredentials, None]], None]  # noqa: UP007 - evaluated on 3.10
 """
-Where the credentials of a job come from: fixed credentials; a function that is called each time when the job is read
-and returns credentials or ``None``; or ``None`` for made-up credentials.
+The source of a job's credentials: fixed credentials; a function that is called at each details call and returns
+credentials or ``None``; or ``None`` for generated credentials.
 """
 
 
 class CredentialIssuer:
-    """Create artifact credentials, and store until when each of them is valid.  Thread-safe."""
+    """Creates artifact credentials, and stores when they expire.  Thread-safe."""
 
     def __init__(self, *, clock: Callable[[], float], lifetime: float) -> None:
         self._clock = clock
         self._lifetime = lifetime
         self._lock = threading.Lock()
-        self._expiry: dict[
-            ArtifactCredentials, float
-        ] = {}  # the first entry expires first, because all lifetimes are equal
+        # The first entry expires first, because all lifetimes are equal.
+        self._expiry: dict[ArtifactCredentials, float] = {}
 
     def issue(self, source: CredentialSource) -> ArtifactCredentials | None:
         """Return the credentials for a response with job details; their lifetime begins now."""
@@ -33,7 +32,7 @@ class CredentialIssuer:
         if credentials is not None:
             if not isinstance(credentials, ArtifactCredentials):
                 raise TypeError("artifact_credentials: must be or return ArtifactCredentials or None")
-            self._remember(credentials)
+            self._store_expiry(credentials)
         return credentials
 
     def is_valid(self, credentials: ArtifactCredentials) -> bool:
@@ -42,7 +41,7 @@ class CredentialIssuer:
             expiry = self._expiry.get(credentials)
         return expiry is not None and self._clock() < expiry
 
-    def _remember(self, credentials: ArtifactCredentials) -> None:
+    def _store_expiry(self, credentials: ArtifactCredentials) -> None:
         now = self._clock()
         with self._lock:
             self._expiry.pop(credentials, None)

@@ -53,7 +53,7 @@ class Exchange:
         return self._add_to_journal(response, operation_name, served.parameters, fault, accepted=served.accepted)
 
     def refuse(self, code: str, message: str, *, status: int = 400) -> Response:
-        """Refuse a request that is not one of the service, and write it into the journal."""
+        """Refuse a request for no operation of the service, and write it into the journal."""
         return self._add_to_journal(error_response(code, message, status=status), None, None, None, accepted=False)
 
     def _add_to_journal(
@@ -65,13 +65,13 @@ class Exchange:
         *,
         accepted: bool,
     ) -> Response:
-        arrives = response.ending != "lost"
+        is_sent = response.ending != "lost"
         record = RequestRecord(
             operation_name=operation_name,
             parameters=parameters,
             accepted=accepted,
-            status_code=response.status if arrives else None,
-            error_code=response.headers.get("x-amzn-ErrorType") if arrives else None,
+            status_code=response.status if is_sent else None,
+            error_code=response.headers.get("x-amzn-ErrorType") if is_sent else None,
             fault=fault,
         )
         self.journal.add(record)
@@ -80,7 +80,7 @@ class Exchange:
 
 
 class _ServedRequest:
-    """A request while it is served."""
+    """A request that is being served."""
 
     def __init__(self, *, exchange: Exchange, operation_name: str, request: HttpRequest) -> None:
         self._exchange = exchange

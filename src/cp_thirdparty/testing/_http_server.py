@@ -79,8 +79,8 @@ class Handler(BoundedHandler):
         self.end_headers()
         self.wfile.write(response.body)
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - they repeat the request
-        """Refuse what is not a request or not a POST: in JSON, and without repeating it, as http.server would."""
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - they contain parts of the request
+        """Refuse an invalid request or another method than POST, with a JSON body that does not repeat the request."""
         self.close_connection = True
-        self.request_version = self.protocol_version  # of a request that it cannot read, it would send no headers
+        self.request_version = self.protocol_version  # otherwise, no headers are sent if the request is invalid
         self._send(self._exchange.refuse("UnknownOperationException", f"{code} {HTTPStatus(code).phrase}", status=code))

@@ -48,7 +48,6 @@ class _Body:
 
 
 def _to_http_request(request: AWSPreparedRequest) -> HttpRequest:
-    """Return the request as an HTTP server would have received it."""
     url = urlsplit(request.url)
     headers = {str(name).lower(): _to_string(value) for name, value in request.headers.items()}
     body: Any = request.body or b""

@@ -5,13 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cp_thirdparty.enums import ActionOwnerName, FailureType
-from cp_thirdparty.models import (
-    ActionTypeId,
-    CurrentRevision,
-    ExecutionDetails,
-    FailureDetails,
-    ThirdPartyJob,
-)
+from cp_thirdparty.models import ActionTypeId, CurrentRevision, ExecutionDetails, FailureDetails, ThirdPartyJob
 from cp_thirdparty.worker import Continued, JobScope, Result, Succeeded
 
 JOB: Final = ThirdPartyJob(client_id="client-1", job_id="job-1")
@@ -19,7 +13,7 @@ OTHER: Final = ThirdPartyJob(client_id="client-2", job_id="job-2")
 STARTED: Final = 1_000_000.0
 
 
-def _scope(provider: str, owner: ActionOwnerName = "ThirdParty") -> JobScope:
+def _create_scope(provider: str, owner: ActionOwnerName = "ThirdParty") -> JobScope:
     return JobScope(
         region_name="us-east-1",
         endpoint_url="https://codepipeline.us-east-1.amazonaws.com",
@@ -27,9 +21,9 @@ def _scope(provider: str, owner: ActionOwnerName = "ThirdParty") -> JobScope:
     )
 
 
-SCOPE: Final = _scope("ExampleScan")
-OTHER_SCOPE: Final = _scope("ExampleDeploy")
-CUSTOM_SCOPE: Final = _scope("ExampleScan", "Custom")
+SCOPE: Final = _create_scope("ExampleScan")
+OTHER_SCOPE: Final = _create_scope("ExampleDeploy")
+CUSTOM_SCOPE: Final = _create_scope("ExampleScan", "Custom")
 
 RESULTS: Final[tuple[Result, ...]] = (
     Succeeded(),
@@ -38,7 +32,7 @@ RESULTS: Final[tuple[Result, ...]] = (
         current_revision=CurrentRevision(revision="r", change_identifier="c"),
         execution_details=ExecutionDetails(summary="done \N{SNOWMAN}", external_execution_id="e", percent_complete=100),
     ),
-    Continued(continuation_token="t", execution_details=ExecutionDetails(summary="half")),  # noqa: S106 - made up
+    Continued(continuation_token="t", execution_details=ExecutionDetails(summary="half")),  # noqa: S106 - not a real secret
     FailureDetails(type=FailureType.JOB_FAILED, message="no\n\N{SNOWMAN}", external_execution_id="e"),
 )
 

@@ -27,7 +27,7 @@ from cp_thirdparty.testing._assumptions import Assumptions
 from cp_thirdparty.testing.actions import Action
 from cp_thirdparty.testing.server import LocalCodePipeline
 
-# What a file may set, by the names of the constructor, with the type of the JSON value; a float may be an integer.
+# The arguments of `LocalCodePipeline` that a file may set -> the type of the JSON value; a float may be an integer.
 _SETTINGS: Mapping[str, type[float | int | bool]] = {
     **{
         each.name: each.type
@@ -43,11 +43,11 @@ _RULES: Mapping[type, str] = {
     bool: "true or false",
 }
 
-_MADE_UP_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="LocalAction", version="1")
+_SAMPLE_ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="LocalAction", version="1")
 
 
 class ScenarioError(ValueError):
-    """A scenario cannot be used.  The message is one line, and holds no value of the file."""
+    """The file of a scenario cannot be used.  The message is one line and contains no value of the file."""
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False)
@@ -87,7 +87,7 @@ class RunningScenario:
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """The initial state of a service."""
+    """The initial state of a local CodePipeline."""
 
     settings: Mapping[str, Any]  # arguments of `LocalCodePipeline`
     clients: Mapping[str, SecretStr]  # tokens by client id, at least one
@@ -95,12 +95,12 @@ class Scenario:
 
     @classmethod
     def create_default(cls) -> Scenario:
-        """Create a scenario with one made-up client and an action of it."""
+        """Create a scenario with one generated client and one action of this client."""
         clients = _create_client()
         actions = tuple(
             _Action(
                 client_id=client_id,
-                action_type_id=_MADE_UP_TYPE,
+                action_type_id=_SAMPLE_ACTION_TYPE,
                 configuration={"ProjectName": SecretStr("demo"), "ApiKey": SecretStr(token_urlsafe(12))},
                 input_artifacts=(_create_artifact("MyApp"),),
                 output_artifacts=(_create_artifact("Report"),),
@@ -118,7 +118,7 @@ class Scenario:
             for action in self.actions
         ]
         client_id, client_token = next(iter(self.clients.items()))
-        action_type_id = self.actions[0].action_type_id if self.actions else _MADE_UP_TYPE
+        action_type_id = self.actions[0].action_type_id if self.actions else _SAMPLE_ACTION_TYPE
         return RunningScenario(
             client_id=client_id, client_token=client_token, action_type_id=action_type_id, actions=tuple(started)
         )
@@ -126,23 +126,23 @@ class Scenario:
 
 def load(path: Path) -> Scenario:
     """
-    Read a scenario.
+    Read a scenario from a JSON file.
 
-    The file is one JSON object.  All its members may be left out:
+    The file contains one JSON object.  All members are optional:
 
-    * ``settings``: numbers and booleans by the constructor's names in camelCase, such as ``"redeliveryDelay": 1``.
-    * ``clients``: objects with ``clientId`` and ``clientToken``; if there is none, one is made up.
-    * ``actions``: objects with ``actionTypeId``, ``clientId`` unless the owner is ``Custom``, and, in the service's own
-      form, ``configuration`` (strings by key), ``inputArtifacts``, ``outputArtifacts``, ``artifactCredentials``,
-      ``encryptionKey``, ``pipelineContext``.
+    * ``settings``: numeric and boolean arguments of `LocalCodePipeline` in camelCase, such as ``"redeliveryDelay": 1``.
+    * ``clients``: objects with ``clientId`` and ``clientToken``; without one, a client is generated.
+    * ``actions``: objects with ``actionTypeId``, ``clientId`` unless the owner is ``Custom``, and, as in
+      CodePipeline's JSON, ``configuration`` (strings by key), ``inputArtifacts``, ``outputArtifacts``,
+      ``artifactCredentials``, ``encryptionKey``, ``pipelineContext``.
 
     Raises:
-        ScenarioError: The file cannot be read, is not JSON, or does not have this form.  The error names each
-            unknown member; if there is none, it names every other problem.
+        ScenarioError: The file cannot be read, is not JSON, or does not have this form.  The error names the
+            unknown members.  If there are none, it names all other problems.
     """
     scenario, problems = _read(path)
     if scenario is None:
-        # Raised here, so that no frame of the traceback has the content of the file.
+        # Raised here, because the frames of `_read` contain secrets of the file.
         raise ScenarioError(f"{path}: {'; '.join(problems)}")
     return scenario
 
@@ -164,9 +164,9 @@ def _read(path: Path) -> tuple[Scenario | None, list[str]]:
         problems = (*problems, *_client_problems(content))
     if content is None or problems:
         return None, list(problems)
-    named = {member_name(name): name for name in _SETTINGS}
+    argument_names = {member_name(name): name for name in _SETTINGS}
     clients = {client.client_id: SecretStr(client.client_token) for client in content.clients}
-    settings = {named[name]: value for name, value in settings.items()}
+    settings = {argument_names[name]: value for name, value in settings.items()}
     return Scenario(settings=settings, clients=clients or _create_client(), actions=content.actions), []
 
 
@@ -192,11 +192,11 @@ def _settings_problems(settings: object) -> Iterator[str]:
     for name, value in settings.items():
         if name not in known:
             yield f"settings: {unknown_member(name, list(known))}"
-        elif not _is_of(value, known[name]):
+        elif not _is_valid_setting(value, known[name]):
             yield f"settings.{name}: must be {_RULES[known[name]]}"
 
 
-def _is_of(value: object, kind: type[float | int | bool]) -> bool:
+def _is_valid_setting(value: object, kind: type[float | int | bool]) -> bool:
     if kind is bool or isinstance(value, bool):
         return kind is bool and isinstance(value, bool)
     return isinstance(value, (int, kind)) and value >= (1 if kind is int else 0)

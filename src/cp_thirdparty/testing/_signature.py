@@ -2,8 +2,8 @@
 Check Signature Version 4 of a received request, with botocore's own ``SigV4Auth``.
 
 The codes are those that AWS's JSON services return, each with status 400.  AWS documents them only as common
-errors of older front ends, under other names, so their use by CodePipeline is an assumption, as is the order of checks.
-No response repeats a header.
+errors of older services, under other names, so their use by CodePipeline is an assumption, as is the order of checks.
+No response contains a header of the request.
 """
 
 from __future__ import annotations
@@ -45,32 +45,34 @@ class SignatureCheck:
 
     def check(self, request: HttpRequest) -> None:
         """Raise `BadRequestError` unless the request is signed correctly."""
-        claim = _claim(request)
-        if claim.access_key_id != self.access_key_id or not self._is_token(request.headers.get("x-amz-security-token")):
+        claim = _read_claim(request)
+        if claim.access_key_id != self.access_key_id or not self._is_session_token(
+            request.headers.get("x-amz-security-token")
+        ):
             raise BadRequestError(
                 "UnrecognizedClientException", "The security token included in the request is invalid"
             )
         if claim.scope != (claim.timestamp[:8], self.region_name, _SERVICE, "aws4_request"):
-            raise _invalid(f"The credential must be for {self.region_name}/{_SERVICE}/aws4_request and the day it is")
+            raise _invalid(f"The credential must be for {self.region_name}/{_SERVICE}/aws4_request and today's date")
         if "host" not in claim.signed_headers:
             raise _invalid("The header 'host' must be signed")
         self._check_time(claim.time)
         if not hmac.compare_digest(self._signature(request, claim).encode(), claim.signature.encode()):
             raise _invalid(
-                "The signature does not match the one computed here; check the secret key and the way to sign"
+                "The signature does not match the one computed here; check the secret access key and the signing"
             )
 
-    def _is_token(self, token: str | None) -> bool:
+    def _is_session_token(self, token: str | None) -> bool:
         return (None if token is None else SecretStr(token)) == self.session_token
 
     def _check_time(self, signed_at: datetime) -> None:
         now = datetime.fromtimestamp(self.clock(), timezone.utc)
-        signed, is_now = f"{signed_at:{_TIMESTAMP}}", f"{now:{_TIMESTAMP}}"
+        signed, current = f"{signed_at:{_TIMESTAMP}}", f"{now:{_TIMESTAMP}}"
         if signed_at < now - _TOLERANCE:
-            bound = f"{now - _TOLERANCE:{_TIMESTAMP}} ({is_now} - 5 min.)"
+            bound = f"{now - _TOLERANCE:{_TIMESTAMP}} ({current} - 5 min.)"
             raise _invalid(f"Signature expired: {signed} is now earlier than {bound}")
         if signed_at > now + _TOLERANCE:
-            bound = f"{now + _TOLERANCE:{_TIMESTAMP}} ({is_now} + 5 min.)"
+            bound = f"{now + _TOLERANCE:{_TIMESTAMP}} ({current} + 5 min.)"
             raise _invalid(f"Signature not yet current: {signed} is still later than {bound}")
 
     def _signature(self, request: HttpRequest, claim: _Claim) -> str:
@@ -87,7 +89,7 @@ class SignatureCheck:
 
 @attrs.frozen(kw_only=True)
 class _Claim:
-    """The claims of the headers about a signature."""
+    """The statements of a request's headers about its signature."""
 
     access_key_id: str
     scope: tuple[str, ...]
@@ -101,7 +103,7 @@ class _Claim:
 
 
 class _RecomputedAuth(SigV4Auth):
-    """Sign the headers that the client claims to have signed, whichever those are."""
+    """Signs the headers that the client claims to have signed."""
 
     def __init__(self, credentials: Credentials, region_name: str, claim: _Claim) -> None:
         super().__init__(credentials, _SERVICE, region_name)
@@ -114,7 +116,7 @@ class _RecomputedAuth(SigV4Auth):
         return chosen
 
 
-def _claim(request: HttpRequest) -> _Claim:
+def _read_claim(request: HttpRequest) -> _Claim:
     header = request.headers.get("authorization")
     if header is None:
         raise BadRequestError("MissingAuthenticationTokenException", "The request is not signed")
@@ -131,17 +133,17 @@ def _claim(request: HttpRequest) -> _Claim:
         scope=tuple(scope),
         signed_headers=tuple(parts["SignedHeaders"].split(";")),
         signature=parts["Signature"].strip(),
-        time=_time_of(request),
+        time=_read_time(request),
     )
 
 
-def _time_of(request: HttpRequest) -> datetime:
+def _read_time(request: HttpRequest) -> datetime:
     try:
         if "x-amz-date" in request.headers:
             return datetime.strptime(request.headers["x-amz-date"], _TIMESTAMP).replace(tzinfo=timezone.utc)
         return parsedate_to_datetime(request.headers["date"]).astimezone(timezone.utc)
     except (LookupError, TypeError, ValueError, OverflowError):
-        pass  # refused below, without the value
+        pass  # the error is raised below, so that its context does not contain the value
     raise _incomplete("There must be an 'X-Amz-Date' or a 'Date' header with a time")
 
 

@@ -66,7 +66,7 @@ class _Entry:
 
     @property
     def is_custom(self) -> bool:
-        """Whether this is a job of a custom action, which has no client."""
+        """Whether the job belongs to a custom action, which has no client."""
         return self.client_id is None
 
 
@@ -82,10 +82,10 @@ class States:
         self._tokens: dict[str, SecretStr] = {}
         self._entries: dict[str, _Entry] = {}  # by job id
         self._unclaimed: dict[str, _Entry] = {}  # by job id, oldest first
-        self._of_action: dict[Action, list[_Entry]] = {}  # oldest first
+        self._entries_of_action: dict[Action, list[_Entry]] = {}  # oldest first
         self._nonces = itertools.count(1)
         if isinstance(clock, ManualClock):
-            clock.listen(self._change)
+            clock.listen(self._note_change)
 
     # --- called by tests
 
@@ -105,7 +105,7 @@ class States:
         if not self._has_action_type(action_type_id):
             raise ValueError("action_type_id: must be one of the action_types of the service")
         if data.pipeline_context is None:
-            data = attrs.evolve(data, pipeline_context=self._context_of(action_type_id))
+            data = attrs.evolve(data, pipeline_context=self._create_context(action_type_id))
         with self._changed:
             if not is_custom and client_id not in self._tokens:
                 raise ValueError("client_id: must be registered by register_client() first")
@@ -117,9 +117,9 @@ class States:
         """Return the jobs of an action, oldest first."""
         with self._changed:
             now = self._clock()
-            for entry in self._of_action[action]:
+            for entry in self._entries_of_action[action]:
                 self._time_out(entry, now)
-            return tuple(entry.job for entry in self._of_action[action])
+            return tuple(entry.job for entry in self._entries_of_action[action])
 
     def credentials_are_valid(self, credentials: ArtifactCredentials) -> bool:
         """Return whether the details of a job have contained these credentials, and they have not expired."""
@@ -148,46 +148,46 @@ class States:
     def poll_custom(
         self, action_type_id: ActionTypeId, max_batch_size: int | None, query_param: Mapping[str, str]
     ) -> tuple[CustomJob, ...]:
-        """Offer jobs of a custom action that have these values in their configuration, with credentials."""
+        """Offer jobs of a custom action whose configuration has these values, with new credentials."""
         with self._changed:
             offered = self._offer(action_type_id, max_batch_size, query_param, is_custom=True)
-            found = [(entry, self._renewed_nonce(entry)) for entry in offered]
+            found = [(entry, self._renew_nonce(entry)) for entry in offered]
         return tuple(
-            CustomJob(id=entry.job.id, data=self._data(entry), nonce=nonce, account_id=_ACCOUNT_ID)
+            CustomJob(id=entry.job.id, data=self._create_data(entry), nonce=nonce, account_id=_ACCOUNT_ID)
             for entry, nonce in found
         )
 
     def details(self, job_id: str, client_token: SecretStr) -> JobDetails:
         """Return the details of a job, with new credentials."""
         with self._changed:
-            entry = self._readable_entry(job_id, client_token)
-            nonce = self._renewed_nonce(entry)
-        return JobDetails(id=job_id, data=self._data(entry), nonce=nonce)
+            entry = self._find_readable_entry(job_id, client_token)
+            nonce = self._renew_nonce(entry)
+        return JobDetails(id=job_id, data=self._create_data(entry), nonce=nonce)
 
     def custom_details(self, job_id: str) -> CustomJobDetails:
         """Return the details of a custom job, with new credentials."""
         with self._changed:
-            entry = self._readable_entry(job_id, None)
-        return CustomJobDetails(id=job_id, data=self._data(entry), account_id=_ACCOUNT_ID)
+            entry = self._find_readable_entry(job_id, None)
+        return CustomJobDetails(id=job_id, data=self._create_data(entry), account_id=_ACCOUNT_ID)
 
     def acknowledge(self, job_id: str, nonce: str, client_token: SecretStr | None) -> JobStatus:
         """Assign the job to the first caller that sends its nonce; a custom job has no client token."""
         with self._changed:
-            entry = self._entry(job_id, client_token)
+            entry = self._find_entry(job_id, client_token)
             if nonce != entry.job.nonce or not entry.job.is_unclaimed:
                 raise RefusedError("InvalidNonceException", "The nonce is not valid for this job")
-            self._set(entry, status=JobStatus.IN_PROGRESS)
+            self._set_status(entry, status=JobStatus.IN_PROGRESS)
             return entry.job.status
 
     def put_success(self, job_id: str, client_token: SecretStr | None, success: Success) -> None:
         """End the job; if there is a continuation token, queue the next job of the action."""
         with self._changed:
-            entry = self._entry_in_progress(job_id, client_token)
+            entry = self._find_entry_in_progress(job_id, client_token)
             if success.output_variables and success.continuation_token is not None:
-                raise RefusedError("ValidationException", "outputVariables need a request without a continuationToken")
+                raise RefusedError("ValidationException", "outputVariables must not be sent with a continuationToken")
             if limits.output_variables(success.output_variables) is not None:
                 raise RefusedError("OutputVariablesSizeExceededException", "The output variables are too large")
-            self._set(entry, status=JobStatus.SUCCEEDED, result=success)
+            self._set_status(entry, status=JobStatus.SUCCEEDED, result=success)
             if success.continuation_token is not None:
                 data = attrs.evolve(entry.data, continuation_token=success.continuation_token)
                 offered_at = self._clock() + self._assumed.continuation_delay
@@ -196,8 +196,8 @@ class States:
     def put_failure(self, job_id: str, client_token: SecretStr | None, failure: FailureDetails) -> None:
         """End the job and its action."""
         with self._changed:
-            entry = self._entry_in_progress(job_id, client_token)
-            self._set(entry, status=JobStatus.FAILED, result=failure)
+            entry = self._find_entry_in_progress(job_id, client_token)
+            self._set_status(entry, status=JobStatus.FAILED, result=failure)
 
     # --- methods that are called while the lock is held
 
@@ -222,19 +222,19 @@ class States:
             + (self._assumed.custom_job_timeout if client_id is None else self._assumed.job_timeout),
         )
         self._entries[job.id] = self._unclaimed[job.id] = entry
-        self._of_action.setdefault(action, []).append(entry)
-        self._change()
+        self._entries_of_action.setdefault(action, []).append(entry)
+        self._note_change()
 
-    def _change(self) -> None:
+    def _note_change(self) -> None:
         """Increase the version, and wake the threads that wait for a change."""
         with self._changed:
             self.version += 1
             self._changed.notify_all()
 
-    def _set(self, entry: _Entry, *, status: JobStatus, result: Success | FailureDetails | None = None) -> None:
+    def _set_status(self, entry: _Entry, *, status: JobStatus, result: Success | FailureDetails | None = None) -> None:
         entry.job = attrs.evolve(entry.job, status=status, result=result)
         self._unclaimed.pop(entry.job.id, None)
-        self._change()
+        self._note_change()
 
     def _offer(
         self,
@@ -246,21 +246,21 @@ class States:
     ) -> list[_Entry]:
         if (action_type_id.owner == ActionOwner.CUSTOM) is not is_custom:
             raise RefusedError(
-                self._assumed.wrong_owner_error, f"The owner {action_type_id.owner} has other operations"
+                self._assumed.wrong_owner_error, f"Jobs of the owner {action_type_id.owner} have other operations"
             )
         if not self._has_action_type(action_type_id):
             raise RefusedError("ActionTypeNotFoundException", "There is no such action type")
         now = self._clock()
-        waiting = self._waiting(action_type_id, query_param, now)
-        offered = list(itertools.islice(waiting, max_batch_size or self._assumed.default_batch_size))
+        due = self._find_due(action_type_id, query_param, now)
+        offered = list(itertools.islice(due, max_batch_size or self._assumed.default_batch_size))
         for entry in offered:
             entry.job = attrs.evolve(entry.job, status=JobStatus.DISPATCHED)
             entry.offered_at = now + self._assumed.redelivery_delay
         if offered:
-            self._change()
+            self._note_change()
         return offered
 
-    def _renewed_nonce(self, entry: _Entry) -> str:
+    def _renew_nonce(self, entry: _Entry) -> str:
         if entry.job.is_unclaimed and not self._assumed.stable_nonce:
             entry.job = attrs.evolve(entry.job, nonce=str(next(self._nonces)))
         return entry.job.nonce
@@ -268,7 +268,7 @@ class States:
     def _has_action_type(self, action_type_id: ActionTypeId) -> bool:
         return self._assumed.action_types is None or action_type_id in self._assumed.action_types
 
-    def _waiting(self, action_type_id: ActionTypeId, query_param: Mapping[str, str], now: float) -> Iterator[_Entry]:
+    def _find_due(self, action_type_id: ActionTypeId, query_param: Mapping[str, str], now: float) -> Iterator[_Entry]:
         wanted = {key: SecretStr(value) for key, value in query_param.items()}
         for entry in tuple(self._unclaimed.values()):
             self._time_out(entry, now)
@@ -281,7 +281,7 @@ class States:
             ):
                 yield entry
 
-    def _entry(self, job_id: str, client_token: SecretStr | None) -> _Entry:
+    def _find_entry(self, job_id: str, client_token: SecretStr | None) -> _Entry:
         entry = self._entries.get(job_id)
         if entry is None or entry.is_custom is not (client_token is None):
             raise RefusedError("JobNotFoundException", "There is no such job")
@@ -290,8 +290,8 @@ class States:
             raise RefusedError("InvalidClientTokenException", "The client token does not belong to the job")
         return entry
 
-    def _readable_entry(self, job_id: str, client_token: SecretStr | None) -> _Entry:
-        entry = self._entry(job_id, client_token)
+    def _find_readable_entry(self, job_id: str, client_token: SecretStr | None) -> _Entry:
+        entry = self._find_entry(job_id, client_token)
         is_readable = (
             self._assumed.readable_after_end if entry.job.has_ended else self._assumed.readable_after_acknowledgement
         )
@@ -300,29 +300,29 @@ class States:
             raise RefusedError(code, f"The job is {entry.job.status} and cannot be read any more")
         return entry
 
-    def _entry_in_progress(self, job_id: str, client_token: SecretStr | None) -> _Entry:
-        entry = self._entry(job_id, client_token)
+    def _find_entry_in_progress(self, job_id: str, client_token: SecretStr | None) -> _Entry:
+        entry = self._find_entry(job_id, client_token)
         if entry.job.status != JobStatus.IN_PROGRESS:
             raise RefusedError("InvalidJobStateException", f"The job is {entry.job.status}, not InProgress")
         return entry
 
     def _time_out(self, entry: _Entry, now: float) -> None:
         if entry.deadline <= now and not entry.job.has_ended:
-            self._set(entry, status=JobStatus.TIMED_OUT)
+            self._set_status(entry, status=JobStatus.TIMED_OUT)
 
     def _seconds_to_timeout(self, action: Action) -> float:
         """Return the seconds until the next job of an action times out; a very large number if all have ended."""
         now = self._clock()
-        remaining = [entry.deadline - now for entry in self._of_action[action] if not entry.job.has_ended]
+        remaining = [entry.deadline - now for entry in self._entries_of_action[action] if not entry.job.has_ended]
         return max(min(remaining, default=threading.TIMEOUT_MAX), _SHORTEST_WAIT)
 
     # --- methods that are called while the lock is not held
 
-    def _data(self, entry: _Entry) -> JobData:
-        """Return the data of a job with new credentials; a function of the test may request them from a server."""
+    def _create_data(self, entry: _Entry) -> JobData:
+        """Return the data of a job with new credentials.  A function of the test may create them, and may be slow."""
         return attrs.evolve(entry.data, artifact_credentials=self._issuer.issue(entry.credentials))
 
-    def _context_of(self, action_type_id: ActionTypeId) -> PipelineContext:
+    def _create_context(self, action_type_id: ActionTypeId) -> PipelineContext:
         name = "local-pipeline"
         is_custom = action_type_id.owner == ActionOwner.CUSTOM  # only its jobs have an ARN and an execution id
         return PipelineContext(

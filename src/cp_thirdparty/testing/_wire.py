@@ -33,7 +33,7 @@ _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
 class BadRequestError(Exception):
-    """The service refuses a request, independent of the states of jobs."""
+    """The service refuses a request for a reason other than the state of a job."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code)
@@ -84,7 +84,7 @@ def operation_name_of(headers: Mapping[str, str]) -> str:
 
 def parameters_of(operation_name: str, body: bytes) -> dict[str, Any]:
     """
-    Return the checked parameters; members that the service does not have are left out.
+    Return the checked parameters; members that the service does not know are removed.
 
     Raises:
         BadRequestError: A parameter has the wrong type, or breaks a rule.  The error does not contain its value.
@@ -100,7 +100,7 @@ def parameters_of(operation_name: str, body: bytes) -> dict[str, Any]:
     if problems:
         errors = "1 validation error" if len(problems) == 1 else f"{len(problems)} validation errors"
         raise BadRequestError("ValidationException", f"{errors} detected: {'; '.join(problems)}")
-    known: dict[str, Any] = _without_unknown(shape, parameters)
+    known: dict[str, Any] = _remove_unknown_members(shape, parameters)
     return known
 
 
@@ -140,7 +140,7 @@ def _is_time(value: object) -> bool:
     return _FIRST_SECOND <= value <= _LAST_SECOND  # False for NaN
 
 
-# Types that are not here are not checked, because a newer botocore may add members; a test fails on such a type.
+# Other types are not checked, because a newer botocore may add members; a test fails if a type is missing here.
 _IS_TYPE: Mapping[str, Callable[[object], bool]] = {
     "string": lambda value: isinstance(value, str) and is_unicode(value),
     "integer": _is_integer,
@@ -179,11 +179,11 @@ def _map_problems(shape: Any, entries: Mapping[Any, object], path: str) -> Itera
         yield from _problems(shape.value, value, f"{path}.value")
 
 
-def _without_unknown(shape: Any, value: Any) -> Any:
+def _remove_unknown_members(shape: Any, value: Any) -> Any:
     if shape.type_name != "structure":
         return value
     return {
-        name: _without_unknown(member, value[name])
+        name: _remove_unknown_members(member, value[name])
         for name, member in shape.members.items()
         if value.get(name) is not None
     }

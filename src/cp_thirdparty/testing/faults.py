@@ -171,7 +171,7 @@ class Delay:
 
 class Faults:
     """
-    The faults that were not played yet.  Each request plays the oldest remaining fault of its operation.
+    The faults that were added and not played yet.  Each request plays the oldest remaining fault of its operation.
 
     Thread-safe.
     """

@@ -35,10 +35,10 @@ __all__ = ["ArtifactContent", "FolderArtifacts"]
 ArtifactContent: TypeAlias = str | os.PathLike[str] | bytes | Mapping[str, str | bytes]
 """A directory, which becomes a zip archive; a file; its bytes; or the files of a zip archive by name."""
 
-# The pattern of `ArtifactName` in CodePipeline's API reference: such a name is a file name on every system.
+# The pattern of `ArtifactName` in CodePipeline's API reference: such a name is a valid file name on every system.
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,100}")
 _NAME_RULE: Final = "must have 1 to 100 letters, digits, '-' or '_'"
-_PIECE: Final = 256 << 10
+_CHUNK: Final = 256 << 10
 _FILE_MODE: Final = 0o100644 << 16
 
 
@@ -46,18 +46,17 @@ class FolderArtifacts(ArtifactStore):
     """
     The artifacts of one job in a local folder instead of S3.
 
-    Each artifact is a file of the folder with the name of the artifact; an input and an output of one name are one
-    file.  The methods and errors are those of `cp_thirdparty.artifacts.ArtifactStore`.  Neither S3, a network,
-    credentials nor the extra ``artifacts`` are necessary.
+    Each artifact is a file in the folder with the name of the artifact; an input and an output with the same name share
+    a file.  The methods and errors are those of `cp_thirdparty.artifacts.ArtifactStore`.  S3, a network, credentials
+    and the extra ``artifacts`` are not needed.
 
     A worker opens the artifacts of each job with ``artifacts=partial(FolderArtifacts.for_job, folder=folder)``.
 
     Args:
-        folder: The folder; it is created if it does not exist.
-        details: The details of the job, whose artifacts have names and places in S3.  Without them, only `put()` and
-            `files()` are useful.
-        deadline: When each transfer must end, as for `ArtifactStore.for_job`.
-        is_cancelled: Returns whether the artifacts are not wanted any more, as for `ArtifactStore.for_job`.
+        folder: The folder of the artifacts; it is created if it does not exist.
+        details: The details of the job, which list its artifacts; ``None`` if only `put()` and `files()` are used.
+        deadline: The time at which each transfer must end, in seconds since 1970.
+        is_cancelled: Returns whether the artifacts are no longer needed; each transfer then ends.
         clock: Returns the time in seconds since 1970.
 
     .. versionadded:: 0.2.0
@@ -82,45 +81,45 @@ class FolderArtifacts(ArtifactStore):
     @hide_arguments
     def for_job(  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride] - the folder is required
         cls,
-        client: ThirdPartyJobClient | CustomJobClient,  # noqa: ARG003 - a worker passes it, and nothing is read again
+        client: ThirdPartyJobClient | CustomJobClient,  # noqa: ARG003 - a worker passes it
         details: AnyJobDetails,
         *,
-        client_token: str | SecretStr | None = None,  # noqa: ARG003 - the same reason
+        client_token: str | SecretStr | None = None,  # noqa: ARG003 - a worker passes it
         folder: LocalPath,
         deadline: float | None = None,
         is_cancelled: Callable[[], bool] | None = None,
         clock: Callable[[], float] = time.time,
-        **settings: Any,  # noqa: ARG003 - those of S3
+        **settings: Any,  # noqa: ARG003 - they are for S3
     ) -> Self:
         """
-        Create the store of a job, as a worker does.
+        Create the artifact store of a job.  A worker calls this method.
 
         Args:
             client: Not used.
             details: The details of the job.
             client_token: Not used.
-            folder: The folder.
-            deadline: When each transfer must end; a job of a worker gives its own.
-            is_cancelled: Returns whether the artifacts are not wanted any more; a job of a worker gives its own.
+            folder: The folder of the artifacts.
+            deadline: The time at which each transfer must end, in seconds since 1970.
+            is_cancelled: Returns whether the artifacts are no longer needed; each transfer then ends.
             clock: Returns the time in seconds since 1970.
-            settings: The other ones of `ArtifactStore.for_job`, which are not used.
+            settings: The other arguments of `ArtifactStore.for_job`, which are not used.
         """
         return cls(folder, details, deadline=deadline, is_cancelled=is_cancelled, clock=clock)
 
     @property
     def folder(self) -> Path:
-        """The folder."""
+        """The folder of the artifacts."""
         return self._folder
 
     @hide_arguments
     def put(self, name: str, content: ArtifactContent) -> Path:
         """
-        Write an artifact, as an action before this one does, and return its file.
+        Write an artifact, as an earlier action of the pipeline does, and return its file.
 
         Args:
             name: Name of the artifact.
             content: A directory, which becomes a zip archive; a file; bytes; or a mapping of names to the contents of
-                files, which become a zip archive.  Any names are accepted, so that a test can write an archive that
+                files, which become a zip archive.  Any file name is accepted, so that a test can write an archive that
                 `extract()` refuses.
 
         Raises:
@@ -142,14 +141,14 @@ class FolderArtifacts(ArtifactStore):
     @hide_arguments
     def files(self, name: str) -> dict[str, bytes]:
         """
-        Return the files of an artifact that is a zip archive, by name.
+        Return the content of each file of an artifact that is a zip archive, by the name of the file.
 
         Args:
             name: Name of the artifact.
 
         Raises:
-            FileNotFoundError: Nothing has written the artifact.
-            zipfile.BadZipFile: It is not a zip archive.
+            FileNotFoundError: The artifact was not written yet.
+            zipfile.BadZipFile: The artifact is not a zip archive.
             cp_thirdparty.exceptions.InvalidRequestError: CodePipeline does not accept the name.
         """
         with zipfile.ZipFile(self._file(name)) as archive:
@@ -168,13 +167,13 @@ def _write_archive(path: Path, files: Mapping[str, str | bytes]) -> None:
         for name, content in files.items():
             if not isinstance(name, str) or not isinstance(content, (str, bytes)):
                 raise TypeError("content: must have names of type str, and contents of type str or bytes")
-            info = zipfile.ZipInfo(name)  # with the same time stamp for each call
+            info = zipfile.ZipInfo(name)  # its time stamp is fixed, so that equal files give equal archives
             info.external_attr = _FILE_MODE
             archive.writestr(info, content)
 
 
 class _FolderObjects:
-    """The objects of a job, each in a file."""
+    """The S3 objects of a job, each stored in a file."""
 
     partition = "aws"
 
@@ -227,7 +226,7 @@ class _FolderObjects:
 
 
 class _Stream(io.RawIOBase):
-    """A file that cannot seek, as a response of S3 cannot, and that ends as a transfer does."""
+    """A stream without seek, like a response of S3; reads fail after the deadline of the transfer."""
 
     def __init__(self, path: Path, location: ObjectLocation, call: TransferCall) -> None:
         self._location = location
@@ -254,13 +253,13 @@ class _Stream(io.RawIOBase):
 
 
 def _check_deadline() -> None:
-    """Raise if the transfer that runs must end, as each request and each piece of S3 does."""
+    """Raise if the running transfer must end; transfers from S3 check this before each request and each chunk."""
     cast("Call", CURRENT.get()).check_deadline()
 
 
 def _copy(source: BinaryIO, to: BinaryIO, reporter: Reporter) -> None:
-    while piece := source.read(_PIECE):
+    while chunk := source.read(_CHUNK):
         _check_deadline()
-        to.write(piece)
-        reporter.add(len(piece))
+        to.write(chunk)
+        reporter.add(len(chunk))
     to.flush()

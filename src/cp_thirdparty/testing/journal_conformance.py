@@ -1,10 +1,10 @@
 """
-Tests that every journal must pass, such as one that a partner writes for a database.
+Tests that every journal must pass, for example your own journal in a database.
 
-Define a subclass of `JournalConformance` in a test module.  Its `open_journal` opens a journal, and its `crash` kills
-the owner of one, such as by ``journal.connection.kill()``.
+Define a subclass of `JournalConformance` in a test module.  Override `open_journal` to open a journal, and `crash` to
+kill the owner of a journal, for example with ``journal.connection.kill()``.
 
-It needs neither the pytest plugin of this library nor pytest: `unittest.TestCase` may be a second base class.
+The tests need neither pytest nor the pytest plugin of this library: `unittest.TestCase` may be a second base class.
 """
 
 from __future__ import annotations
@@ -16,11 +16,7 @@ from typing import Final
 
 import attrs
 
-from cp_thirdparty.models import (
-    CustomJob,
-    JobData,
-    ThirdPartyJob,
-)
+from cp_thirdparty.models import CustomJob, JobData, ThirdPartyJob
 from cp_thirdparty.testing._journal_samples import (
     CUSTOM_SCOPE,
     JOB,
@@ -31,20 +27,13 @@ from cp_thirdparty.testing._journal_samples import (
     STARTED,
     Clock,
 )
-from cp_thirdparty.worker import (
-    IndexedJournal,
-    Journal,
-    JournalEntry,
-    JournalState,
-    Recovered,
-    Succeeded,
-)
+from cp_thirdparty.worker import IndexedJournal, Journal, JournalEntry, JournalState, Recovered, Succeeded
 
 __all__ = ["JournalConformance"]
 
 _THREADS: Final = 8
 
-# Job id -> a function that brings a claimed job of this id into its state.
+# The id of a job -> the function that changes this job from claimed to the state in its id.
 _RECORDS: Final[Mapping[str, Callable[[Journal], object]]] = {
     "claiming": lambda _: None,
     "running": lambda journal: journal.running("running"),
@@ -83,25 +72,25 @@ class JournalConformance:
         Open the journal of a test.
 
         The first call in a test must return an empty journal.  Each later call must return another object for the same
-        jobs, as for another worker.  There are later calls only for a journal that is durable and shared.
+        jobs, as for another worker.  Later calls are made only for a journal that is durable and shared.
 
         Args:
             clock: Returns the time in seconds since 1970; the journal must use it.
 
         Raises:
-            NotImplementedError: The subclass does not override it.
+            NotImplementedError: The subclass does not override this method.
         """
         raise NotImplementedError("override open_journal()")
 
     def crash(self, journal: Journal) -> None:
         """
-        Kill the owner of a journal, as SIGKILL does: nothing is released.  Only called for a shared journal.
+        End the owner of a journal as SIGKILL does, without a release of its jobs.  Called only for a shared journal.
 
         Args:
-            journal: Afterwards, only its `Journal.close` is called.
+            journal: The journal.  After this, the tests call only its `Journal.close`.
 
         Raises:
-            NotImplementedError: The subclass does not override it.
+            NotImplementedError: The subclass does not override this method.
         """
         raise NotImplementedError("override crash()")
 
@@ -130,7 +119,7 @@ class JournalConformance:
             _check("jobs(unfinished_only=True) after finish()", list(journal.jobs(unfinished_only=True)), [])
 
     def test_each_kind_of_result_is_kept(self) -> None:
-        """A result is the same after it was recorded."""
+        """A recorded result is read unchanged."""
         with self._open() as (journal, _):
             for number, result in enumerate(RESULTS):
                 journal.claim(ThirdPartyJob(client_id="c", job_id=str(number)), SCOPE)
@@ -139,7 +128,7 @@ class JournalConformance:
             _check("results", found, {str(number): result for number, result in enumerate(RESULTS)})
 
     def test_a_later_result_replaces_the_first(self) -> None:
-        """The worker shortens a result that CodePipeline refuses, and a stop may decide before the handler."""
+        """The worker records a simpler result if CodePipeline refuses the first one."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             for result in RESULTS:
@@ -170,7 +159,7 @@ class JournalConformance:
             _check("outcomes", found, {"reported": "reported", "gone": "gone"})
 
     def test_a_custom_job_is_kept(self) -> None:
-        """Its nonce is kept too: only a poll returns it, and a later worker needs it for the acknowledgement."""
+        """The nonce is stored too, because only a poll returns it, and a later worker acknowledges the job with it."""
         job = CustomJob(id="job-1", nonce="3", account_id="111122223333", data=JobData())
         with self._open() as (journal, _):
             _check("claim()", journal.claim(job, CUSTOM_SCOPE), True)
@@ -179,7 +168,7 @@ class JournalConformance:
             _check("recover()", [entry.job for entry in journal.recover(CUSTOM_SCOPE).entries], [job])
 
     def test_a_recovered_job_is_complete(self) -> None:
-        """`recover` returns all that was recorded."""
+        """`recover` returns all values that were recorded."""
         with self._open() as (journal, clock):
             for number, result in enumerate(RESULTS):
                 job = ThirdPartyJob(client_id=f"client-{number}", job_id=str(number))
@@ -239,7 +228,7 @@ class JournalConformance:
             _check("claim() after withdraw()", journal.claim(JOB, SCOPE), True)
 
     def test_crashes_and_suspicion_are_recorded(self) -> None:
-        """What `running` records is recovered, and claimed_at stays at its first value."""
+        """`recover` returns the values that `running` recorded; claimed_at keeps its first value."""
         with self._open() as (journal, clock):
             journal.claim(JOB, SCOPE)
             journal.running(JOB.job_id)
@@ -251,7 +240,7 @@ class JournalConformance:
             _check("crashes, is_suspect and claimed_at", found, (2, True, STARTED))
 
     def test_a_released_job_is_recovered_once(self) -> None:
-        """It is recovered unchanged: a release is not a crash."""
+        """A released job is recovered unchanged, because a release is not a crash."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.running(JOB.job_id)
@@ -269,7 +258,7 @@ class JournalConformance:
             _check("jobs() after finish()", _states(journal.jobs()), {JOB.job_id: JournalState.DONE})
 
     def test_a_released_job_whose_handler_never_began_is_claimed(self) -> None:
-        """It does not count as a job that ran."""
+        """The job is recorded as one whose handler did not run."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.release(JOB.job_id, has_begun=False)
@@ -285,7 +274,7 @@ class JournalConformance:
             _check("running() and release()", _states(journal.jobs()), {JOB.job_id: JournalState.RUNNING})
 
     def test_a_released_job_may_be_claimed(self) -> None:
-        """The new claim has it, so that no worker recovers it."""
+        """After a new claim, no worker recovers the job."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.release(JOB.job_id)
@@ -303,7 +292,7 @@ class JournalConformance:
             _check("recover() of its scope", _ids(journal.recover(SCOPE)), [JOB.job_id])
 
     def test_one_object_has_a_job_id_in_one_scope(self) -> None:
-        """Its methods find jobs by their ids, so the second claim is refused until the first job is finished."""
+        """Methods find jobs by id, so a second claim is refused until this object has no other job with the id."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             _check("claim() in a second scope", journal.claim(JOB, OTHER_SCOPE), False)
@@ -358,7 +347,7 @@ class JournalConformance:
             _check("jobs", sorted(_states(journal.jobs())), ["3", "4", JOB.job_id])
 
     def test_a_finished_job_is_found_by_its_id(self) -> None:
-        """Of an `IndexedJournal`: in its own scope, and until it is deleted."""
+        """`IndexedJournal.is_finished` finds a finished job in its own scope, until the job is deleted."""
         with self._open() as (journal, _):
             if not isinstance(journal, IndexedJournal):
                 return
@@ -373,7 +362,7 @@ class JournalConformance:
     # --- several workers
 
     def test_a_living_worker_keeps_its_jobs(self) -> None:
-        """No other worker claims, recovers or changes them."""
+        """No other worker claims, recovers or changes the jobs of a running worker."""
         for journal, other in self._open_several(2):
             journal.claim(JOB, SCOPE)
             journal.running(JOB.job_id)
@@ -387,7 +376,7 @@ class JournalConformance:
             _check("jobs()", list(other.jobs()), before)
 
     def test_closing_releases_the_jobs(self) -> None:
-        """Another worker recovers them with their records, and without a crash."""
+        """Another worker recovers the jobs of a closed journal unchanged, without a crash."""
         for journal, other in self._open_several(2):
             journal.claim(JOB, SCOPE)
             journal.running(JOB.job_id)
@@ -398,24 +387,21 @@ class JournalConformance:
             _check("jobs", sorted(_states(other.jobs())), [JOB.job_id, OTHER.job_id])
 
     def test_a_job_that_ran_alone_counts_a_crash(self) -> None:
-        """The other states of the dead worker's jobs stay as they are."""
+        """Only the running job counts a crash; the other jobs of the crashed worker do not change."""
         for journal, other in self._open_several(2):
             for job_id, record in _RECORDS.items():
                 journal.claim(ThirdPartyJob(client_id="c", job_id=job_id), SCOPE)
                 record(journal)
             self.crash(journal)
             _check("is_owner_alive", {entry.is_owner_alive for entry in other.jobs()}, {False})
-            _check(
-                "claim() of a dead worker's job",
-                other.claim(ThirdPartyJob(client_id="c", job_id="running"), SCOPE),
-                False,
-            )
+            job = ThirdPartyJob(client_id="c", job_id="running")
+            _check("claim() of a crashed worker's job", other.claim(job, SCOPE), False)
             found = {entry.job.job_id: (entry.crashes, entry.is_suspect) for entry in other.recover(SCOPE).entries}
             _check("crashes and is_suspect", found, {job_id: (job_id == "running", False) for job_id in _RECORDS})
             _check("the second recover()", _ids(other.recover(SCOPE)), [])
 
     def test_several_running_jobs_become_suspects(self) -> None:
-        """Any of them may be the cause, in any scope; no crash is counted."""
+        """Each job that ran may be the cause of the crash, in any scope, so no crash is counted."""
         for journal, other in self._open_several(2):
             for job, scope in ((JOB, SCOPE), (OTHER, OTHER_SCOPE)):
                 journal.claim(job, scope)
@@ -428,7 +414,7 @@ class JournalConformance:
                 _check("crashes and is_suspect of jobs()", stored, [(1, True), (1, True)])
 
     def test_a_crash_is_stored(self) -> None:
-        """The worker that takes the job over may die before it records anything."""
+        """The crash is stored at once, because the worker that takes the job over may crash too."""
         for journal, other, third in self._open_several(3):
             journal.claim(JOB, SCOPE)
             journal.running(JOB.job_id)
@@ -440,7 +426,7 @@ class JournalConformance:
             _check("crashes and is_suspect after two crashes", found, [(2, False)])
 
     def test_a_suspect_that_dies_alone_counts_a_crash(self) -> None:
-        """It stays a suspect until it ends."""
+        """A suspect that ran alone counts a crash, and stays a suspect."""
         for journal, other in self._open_several(2):
             journal.claim(JOB, SCOPE)
             journal.running(JOB.job_id, is_suspect=True)
@@ -453,7 +439,7 @@ class JournalConformance:
             _check("crashes and is_suspect after release()", (entry.crashes, entry.is_suspect), (1, True))
 
     def test_a_job_that_ran_alone_takes_the_crash(self) -> None:
-        """The jobs that waited for its end are not marked."""
+        """Jobs that waited for the end of the job that ran alone are not marked."""
         for journal, other in self._open_several(2):
             for job in (JOB, OTHER):
                 journal.claim(job, SCOPE)
@@ -464,7 +450,7 @@ class JournalConformance:
             _check("crashes and is_suspect", found, {JOB.job_id: (2, True), OTHER.job_id: (0, False)})
 
     def test_two_scopes_may_have_one_job_id(self) -> None:
-        """They are two jobs."""
+        """Jobs with the same id in two scopes do not affect each other."""
         for journal, other in self._open_several(2):
             _check("claim() in the first scope", journal.claim(JOB, SCOPE), True)
             _check("claim() in the second scope", other.claim(JOB, OTHER_SCOPE), True)
@@ -484,7 +470,7 @@ class JournalConformance:
             _check("recovered jobs", sorted(name for each in found for name in each), sorted(names))
 
     def _open_several(self, number: int) -> Iterator[list[Journal]]:
-        """Yield the journals of several workers, once; not at all if workers cannot share the journal."""
+        """Yield the journals of several workers once; yield nothing if workers cannot share the journal."""
         with self._open() as (journal, clock), ExitStack() as stack:
             if journal.is_durable and journal.is_shared:
                 yield [journal, *(stack.enter_context(closing(self.open_journal(clock))) for _ in range(number - 1))]

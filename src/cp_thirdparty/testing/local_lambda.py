@@ -18,8 +18,8 @@ from cp_thirdparty.testing.server import LocalCodePipeline
 
 __all__ = ["LambdaContext", "LocalLambda"]
 
-# The members of the event of an invoke action, from the user guide.
-_MEMBERS: Final = (
+# The members of a job in the event of an invoke action, from the user guide.
+_JOB_MEMBERS: Final = (
     "actionConfiguration",
     "inputArtifacts",
     "outputArtifacts",
@@ -34,7 +34,7 @@ class LambdaContext:
     The context of an invocation.
 
     Args:
-        seconds: Seconds or a ``timedelta`` that the function has from now on.
+        seconds: Seconds or a ``timedelta`` until the invocation ends.
         function_name: The name of the function.
 
     Attributes:
@@ -59,11 +59,11 @@ class LocalLambda:
     A Lambda function for the invoke actions of a local CodePipeline.
 
     Args:
-        service: The local CodePipeline.  The function reports to it, such as with a client of its `custom_client`.
+        service: The local CodePipeline.  The function reports to it, for example with a client from `custom_client`.
         function: Called with the event and the context.
-        timeout: Seconds or a ``timedelta`` of an invocation.  The function is not stopped after them.
+        timeout: Seconds or a ``timedelta`` that the context gives the function.  After it, the function is not stopped.
         credentials_lifetime: Seconds or a ``timedelta`` after which the artifact credentials of an event expire;
-            ``None`` for an event that does not have it.  AWS documents no such member of the event.
+            ``None`` for events without an expiration time.  AWS does not document this member of the event.
 
     .. versionadded:: 0.2.0
     """
@@ -82,7 +82,7 @@ class LocalLambda:
         if credentials_lifetime is not None:
             credentials_lifetime = read_seconds("credentials_lifetime", credentials_lifetime, least=-MAX_SECONDS)
         self._credentials_lifetime = credentials_lifetime
-        # Jobs that no client owns are those of custom actions, so each function is a custom action of the service.
+        # Only jobs of custom actions have no client, so each function is a custom action of the service.
         self._action_type_id = ActionTypeId(
             category="Invoke", owner="Custom", provider=f"Lambda-{uuid.uuid4().hex[:20]}", version="1"
         )
@@ -98,7 +98,7 @@ class LocalLambda:
         encryption_key: EncryptionKey | None = None,
     ) -> Action:
         """
-        Let a pipeline reach the invoke action.  `invoke` then calls the function.
+        Start the invoke action of a pipeline.  `invoke` then calls the function.
 
         Args:
             user_parameters: The user parameters of the action, such as a JSON object.
@@ -121,34 +121,34 @@ class LocalLambda:
 
     def invoke(self, *, deliveries: int = 1) -> int:
         """
-        Call the function for each job that waits now, and return how many jobs these were.
+        Call the function for each waiting job, and return the number of these jobs.
 
-        The job of a continuation waits for the ``continuation_delay`` of the service.
+        The next job of a continued action is one of them only after the ``continuation_delay`` of the service.
 
         Args:
-            deliveries: How often the event of a job is delivered: Lambda may deliver an event more than once.
+            deliveries: How often the event of each job is delivered; Lambda may deliver an event more than once.
 
         Raises:
-            Exception: What the function raised.
+            Exception: The exception that the function raised.
         """
-        states = self._service._states  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - a part of the service
+        states = self._service._states  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - this class belongs to the service
         jobs = states.poll_custom(self._action_type_id, None, {})
         for job in jobs:
             states.acknowledge(job.id, job.nonce, None)
             for _ in range(deliveries):
-                _call(self._function, job, LambdaContext(self._timeout), self._credentials_lifetime)
+                _call_function(self._function, job, LambdaContext(self._timeout), self._credentials_lifetime)
         return len(jobs)
 
 
 @hide_arguments
-def _call(
+def _call_function(
     function: Callable[[dict[str, Any], Any], object],
     job: CustomJob,
     context: LambdaContext,
     credentials_lifetime: float | None,
 ) -> None:
     document = unstructure(job, secrets="reveal")
-    data = {name: document["data"][name] for name in _MEMBERS if name in document["data"]}
+    data = {name: document["data"][name] for name in _JOB_MEMBERS if name in document["data"]}
     if credentials_lifetime is not None:
         data["artifactCredentials"]["expirationTime"] = int((time.time() + credentials_lifetime) * 1000)
     function({"CodePipeline.job": {"id": job.id, "accountId": job.account_id, "data": data}}, context)

@@ -1,8 +1,8 @@
 """
 The pytest plugin: the fixture `local_codepipeline`.
 
-Pytest loads this module by its entry point in every test run in whose environment the library is installed.  So this
-module imports other modules of the library only when a test uses a fixture.
+pytest loads this module in every test run of an environment with this library.  So the module imports other modules of
+the library only when a test uses a fixture.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ _JOB_ID = "b2a1c0de-0000-4000-8000-000000000002"
 _EXECUTION_ID = "b2a1c0de-0000-4000-8000-000000000003"
 _ACCOUNT_ID = "111122223333"
 _BUCKET = "codepipeline-us-east-1-000000000000"
-# CodePipeline's timeout for a third-party action, in seconds.
+# CodePipeline's timeout for a third-party job, in seconds.
 _SECONDS = 3600.0
 
 _ConfigurationT = TypeVar("_ConfigurationT", default="ActionConfiguration | None")
@@ -219,7 +219,7 @@ class SampleJob(Job[_ConfigurationT]):
     The job that a test passes to a handler; `job()` creates it.
 
     The workspace is a temporary directory, and so is the folder of the artifacts if ``folder`` is ``None``.  They are
-    removed when nothing refers to the job any more, so a test can read the files that the handler has written.
+    removed when no reference to the job is left, so a test can read the files that the handler has written.
 
     Args:
         details: The details of the job.
@@ -247,7 +247,7 @@ class SampleJob(Job[_ConfigurationT]):
         if folder is None:
             temporary = Workspace()
             artifacts = FolderArtifacts(temporary.path, details)
-            weakref.finalize(artifacts, temporary.remove)  # a test may use them after the job
+            weakref.finalize(artifacts, temporary.remove)  # a test may use the artifacts longer than the job
         else:
             artifacts = FolderArtifacts(folder, details)
         super().__init__(

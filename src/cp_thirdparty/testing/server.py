@@ -46,57 +46,57 @@ class LocalCodePipeline:
     """
     A CodePipeline for third-party and custom actions on this machine, for development and tests.
 
-    It serves the operations of both kinds of jobs over HTTP on 127.0.0.1, in the protocol of SDKs, and checks
-    signatures.  A context manager; thread-safe.  It writes to no log.  `client()`, `custom_client()` and `attach()`
-    reach it without HTTP, too, for which it need not be started.
+    It serves the operations for third-party and custom jobs over HTTP on 127.0.0.1, in the protocol of AWS SDKs, and
+    checks signatures.  It is a context manager, is thread-safe, and writes no log.  `client()` and `custom_client()`
+    with ``in_process=True``, and `attach()`, use it without HTTP; then it need not be started.
 
-    What AWS does not document is a setting; ``docs/explanation/local-codepipeline.md`` gives the source of each
-    default.
+    Behaviour that AWS does not document is a setting; ``docs/explanation/local-codepipeline.md`` gives the source of
+    each default.
 
     Args:
-        clock: Returns the time in seconds; give a `ManualClock` that a test moves.
+        clock: Returns the time in seconds, such as a `ManualClock`, whose time a test changes.
         redelivery_delay: Seconds or a ``timedelta`` after which a job that was not acknowledged is offered again.  AWS
-            documents none; its own Jenkins plug-in waits 30.
-        continuation_delay: Seconds or a ``timedelta`` after which a success with a continuation token leads to the
-            next job.  AWS's user guide has 30 for Lambda actions; that it holds for third-party actions too is an
+            documents no number; its own Jenkins plug-in waits 30 seconds.
+        continuation_delay: Seconds or a ``timedelta`` from a success with a continuation token until the next job of
+            the action is offered.  AWS's user guide states 30 for Lambda actions; for third-party actions this is an
             assumption.
-        job_timeout: Seconds or a ``timedelta``, from when a job can first be offered, after which it times out without
-            a result.  AWS's quotas set one hour for actions that are not listed by name; an action type may set its
-            own.
-        custom_job_timeout: The same for custom actions, to which AWS's quotas give 24 hours.
+        job_timeout: Seconds or a ``timedelta``, counted from the time at which a job can first be offered, after which
+            a job without a result times out.  AWS's quotas set one hour for actions that they do not list by name; an
+            action type may set another timeout.
+        custom_job_timeout: The timeout of jobs of custom actions, which is 24 hours in AWS's quotas.
 
             .. versionadded:: 0.2.0
 
-        wrong_owner_error: The error of a poll for custom jobs whose action type has another owner than ``Custom``, and
-            the reverse.  AWS documents none.
+        wrong_owner_error: The error code of a poll for custom jobs if the owner of the action type is not ``Custom``,
+            and of a poll for third-party jobs if it is.  AWS documents no code.
 
             .. versionadded:: 0.2.0
 
-        default_batch_size: How many jobs a poll without a number returns.  An assumption.
-        credential_lifetime: Seconds or a ``timedelta`` until artifact credentials expire, from the details call.  The
-            900 were seen in AWS's own Jenkins plug-in.
-        action_types: The action types that exist: a poll for any other is an ``ActionTypeNotFoundException``.
-            ``None`` for all.
+        default_batch_size: How many jobs a poll without ``maxBatchSize`` returns at most.  An assumption.
+        credential_lifetime: Seconds or a ``timedelta`` from the details call until artifact credentials expire.  The
+            default of 900 comes from AWS's own Jenkins plug-in.
+        action_types: The action types that exist: a poll for another one fails with
+            ``ActionTypeNotFoundException``.  ``None`` for all action types.
         readable_after_acknowledgement: Whether the details of a job in progress can be read.  An assumption: AWS
             documents it for custom actions, to renew credentials.
         readable_after_end: Whether the details of a job that has ended can be read.  An assumption.
         stable_nonce: ``True`` when each reading of the details returns the same nonce; ``False`` when each returns a
             new one, and only the latest is valid.  AWS does not document it.
-        verify_signatures: ``False`` to let every request pass, signed or not.
+        verify_signatures: ``False`` to accept every request, signed or not.
         wall_clock: Returns the seconds since 1970, for signatures and the ``Date`` of responses.
-        access_key_id: The access key of its callers.
-        secret_access_key: The secret of that key.
-        session_token: The session token that belongs to the key, or ``None``.
-        region_name: The region that clients get and must sign for.
-        port: Where to listen; 0 for a free port.
+        access_key_id: The access key id with which requests must be signed.
+        secret_access_key: The secret access key with which requests must be signed.
+        session_token: The session token that belongs to the access key, or ``None``.
+        region_name: The region of the clients, for which requests must be signed.
+        port: The port to listen on; 0 for a free port.
         journal_size: How many of the latest requests `requests` keeps, at least 1.
 
     Attributes:
         faults: The faults to inject: ``service.faults.add("GetThirdPartyJobDetails", LostAnswer())``.
-        access_key_id: The access key of its callers.
-        secret_access_key: The secret of that key.
-        session_token: The session token that belongs to the key, or ``None``.
-        region_name: The region that clients get and must sign for.
+        access_key_id: The access key id with which requests must be signed.
+        secret_access_key: The secret access key with which requests must be signed.
+        session_token: The session token that belongs to the access key, or ``None``.
+        region_name: The region of the clients, for which requests must be signed.
 
     Raises:
         ValueError: A number is too small.
@@ -122,7 +122,7 @@ class LocalCodePipeline:
         verify_signatures: bool = True,
         wall_clock: Callable[[], float] = time.time,
         access_key_id: str = "AKIDLOCALCODEPIPELINE",
-        secret_access_key: str | SecretStr = "local-codepipeline",  # noqa: S107 - of no use anywhere else
+        secret_access_key: str | SecretStr = "local-codepipeline",  # noqa: S107 - not a real secret
         session_token: str | SecretStr | None = None,
         region_name: str = "us-east-1",
         port: int = 0,
@@ -169,10 +169,10 @@ class LocalCodePipeline:
     @property
     def endpoint_url(self) -> str:
         """
-        Where it listens, such as ``http://127.0.0.1:40001``.
+        The URL of the service, such as ``http://127.0.0.1:40001``.
 
         Raises:
-            RuntimeError: It is not running.
+            RuntimeError: The service is not running.
         """
         if self._server is None:
             raise RuntimeError("the local CodePipeline is not running; use it in a `with` statement")
@@ -183,7 +183,7 @@ class LocalCodePipeline:
 
     @property
     def requests(self) -> tuple[RequestRecord, ...]:
-        """The latest requests with their outcomes, oldest first.  One is there before its response is sent."""
+        """The latest requests with their outcomes, oldest first.  A request is recorded before its response is sent."""
         return self._journal.records
 
     @hide_arguments
@@ -192,8 +192,8 @@ class LocalCodePipeline:
         Register a client: a customer whose pipelines run the partner's action.
 
         Args:
-            client_id: The client id that polls return.  Those of the service are lower-case UUIDs.
-            client_token: The token to read the client's jobs; it replaces an earlier one.
+            client_id: The client id that polls return.  CodePipeline's own client ids are lower-case UUIDs.
+            client_token: The client token with which a worker reads the client's jobs; it replaces an earlier token.
 
         Raises:
             TypeError: The token is not a string.
@@ -219,14 +219,14 @@ class LocalCodePipeline:
         Args:
             action_type_id: The action type.
             client_id: A registered client; ``None`` for a custom action, whose owner is ``Custom``.
-            configuration: What the customer has entered, or ``None``.
+            configuration: The action configuration that the customer has entered, or ``None``.
             input_artifacts: The artifacts that the action reads.
             output_artifacts: The artifacts that the action must write.
-            artifact_credentials: Credentials that each reading of the details returns; or a function
-                without arguments that is called at each reading, such as one that assumes a role, and that may return
-                ``None`` to leave them out; or ``None`` for made-up ones, new at each reading.
+            artifact_credentials: The credentials that each details call returns; or a function without arguments, such
+                as one that assumes a role, which is called at each details call and may return ``None`` for no
+                credentials; or ``None`` for generated credentials, which are new at each details call.
             encryption_key: The key of the artifacts, or ``None``.
-            pipeline_context: The pipeline, stage and action, or ``None`` for made-up ones.
+            pipeline_context: The pipeline, stage and action, or ``None`` for generated ones.
 
         Raises:
             ValueError: The client is not registered, a custom action has a client, or the action type is not one of
@@ -245,28 +245,28 @@ class LocalCodePipeline:
 
     def credentials_are_valid(self, artifact_credentials: ArtifactCredentials) -> bool:
         """
-        Return whether the details of a job have returned these credentials within their lifetime.
+        Return whether a details call has returned these credentials and they have not expired.
 
-        It uses the clock of this service, for credentials of every origin.  It does not ask the server that created
-        them, such as AWS STS for an assumed role.
+        Only ``credential_lifetime`` and the clock of this service count, also for credentials from another server,
+        such as AWS STS.
 
         Args:
-            artifact_credentials: As a worker has them.
+            artifact_credentials: Credentials from the details of a job.
         """
         return self._states.credentials_are_valid(artifact_credentials)
 
     def environment(self) -> dict[str, str]:
         """
-        Return the environment variables with which a child process reaches this service by AWS's own SDKs.
+        Return the environment variables for a child process whose AWS SDKs call this service.
 
-        Put them over the environment of this process: ``{**os.environ, **service.environment()}``.  They hold the
-        service's access key in clear.  They also exclude 127.0.0.1 from proxies.
+        Add them to the environment of this process: ``{**os.environ, **service.environment()}``.  They contain the
+        service's access key in plain text.  They also exclude 127.0.0.1 from proxies.
 
-        Remove ``AWS_PROFILE`` from the merged environment: Python's SDKs fail when the AWS configuration does not
-        have that profile, and others, such as that of JavaScript, prefer its credentials to those of the environment.
+        Remove ``AWS_PROFILE`` from the merged environment: AWS's SDKs for Python fail if the AWS configuration does not
+        have that profile, and others, such as that for JavaScript, prefer its credentials to those of the environment.
 
         Raises:
-            RuntimeError: It is not running.
+            RuntimeError: The service is not running.
         """
         no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1")))
         return {
@@ -276,7 +276,7 @@ class LocalCodePipeline:
             "AWS_DEFAULT_REGION": self.region_name,
             "AWS_ACCESS_KEY_ID": self.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.secret_access_key.get_secret_value(),
-            # An empty value means none.  It hides a token of this process, which does not belong to the key.
+            # An empty value means no token.  It hides a token of this process, which belongs to another access key.
             "AWS_SESSION_TOKEN": "" if self.session_token is None else self.session_token.get_secret_value(),
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": no_proxy,
@@ -287,25 +287,26 @@ class LocalCodePipeline:
         """
         Create a client of this service.  Close it, or use it in a ``with`` statement.
 
-        It ignores the proxies of the environment, which cannot reach 127.0.0.1 of this machine.
+        The client ignores the proxies of the environment, which cannot reach 127.0.0.1 of this machine.
 
         Args:
-            in_process: ``True`` to leave out HTTP: requests and responses are the same, and the service need not run.
+            in_process: ``True`` for calls without HTTP.  Requests and responses are the same, and the service need not
+                run.
 
         Raises:
-            RuntimeError: It is not running.
+            RuntimeError: The service is not running.
         """
         return ThirdPartyJobClient.create(**self._client_settings(in_process=in_process))
 
     def custom_client(self, *, in_process: bool = False) -> CustomJobClient:
         """
-        Create a client of the custom jobs of this service, as `client` does for third-party jobs.
+        Create a client for the custom jobs of this service; `client` creates one for third-party jobs.
 
         Args:
-            in_process: ``True`` to leave out HTTP.
+            in_process: ``True`` for calls without HTTP.
 
         Raises:
-            RuntimeError: It is not running.
+            RuntimeError: The service is not running.
 
         .. versionadded:: 0.2.0
         """
@@ -327,13 +328,13 @@ class LocalCodePipeline:
 
     def attach(self, client: BaseClient) -> None:
         """
-        Connect a CodePipeline client of botocore or boto3 with this service without HTTP, whatever its endpoint is.
+        Connect a CodePipeline client of botocore or boto3 to this service without HTTP, whatever its endpoint is.
 
-        All its requests reach this service, which refuses those of other operations.  It must sign with the
-        service's credentials, for the service's region, unless signatures are not checked.
+        This service gets all requests of the client, and refuses those of other operations.  Unless
+        ``verify_signatures`` is ``False``, the client must sign with the service's credentials and region.
 
         Args:
-            client: It cannot be disconnected.
+            client: The client.  It cannot be disconnected.
         """
         connect(client, self._exchange)
 
@@ -342,17 +343,17 @@ class LocalCodePipeline:
         Start listening.
 
         Raises:
-            RuntimeError: It is running already.
+            RuntimeError: The service is already running.
             OSError: The port is in use.
         """
         if self._server is not None:
-            raise RuntimeError("the local CodePipeline is running already")
+            raise RuntimeError("the local CodePipeline is already running")
         self._server = HttpServer(self._exchange, self._port)
         self._thread = Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening and close all connections; the state stays, and `start()` serves it again."""
+        """Stop listening and close all connections; the state is kept for the next `start()`."""
         if self._server is not None and self._thread is not None:
             self._server.shutdown()
             self._server.server_close()

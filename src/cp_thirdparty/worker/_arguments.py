@@ -163,7 +163,7 @@ def _find_problem(value: Any, takes: str, *arguments: object, is_object: bool = 
     The reason is empty if the value can be called with them, or if its signature is not known.
     """
     if not callable(value):
-        return f"{type(value).__name__} is not one"
+        return f"{type(value).__name__} is not callable"
     if isinstance(value, type) and is_object:
         return f"{value.__name__} is a class: pass an object or a function"
     try:

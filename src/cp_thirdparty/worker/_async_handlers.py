@@ -125,7 +125,7 @@ class HandlerLoop:
         self._hangs_after = hangs_after
         self._tick = tick
         self._log = log
-        self._pulse = _Pulse(loop, thread_id, blocked_after, tick, log)
+        self._block_detector = _BlockDetector(loop, thread_id, blocked_after, tick, log)
         self.calls: set[_Call] = set()
 
     def start(self) -> None:
@@ -158,7 +158,7 @@ class HandlerLoop:
         while not call.ended.wait(max(0.0, min(self._tick, ends_at - time.monotonic()))):
             if cancelled.is_set() or time.monotonic() >= ends_at:
                 return True
-            self._pulse.check()
+            self._block_detector.check()
         return False
 
     def submit(self, call: _Call) -> None:
@@ -171,24 +171,24 @@ class HandlerLoop:
         began_at = time.monotonic()
         is_logged = False
         while not call.ended.wait(self._tick if cancel_timeout is None else min(self._tick, cancel_timeout)):
-            self._pulse.check()
+            self._block_detector.check()
             seconds = time.monotonic() - began_at
-            is_left = cancel_timeout is not None and seconds >= cancel_timeout
-            if not is_logged and (is_left or seconds >= self._hangs_after):
+            is_over = cancel_timeout is not None and seconds >= cancel_timeout
+            if not is_logged and (is_over or seconds >= self._hangs_after):
                 is_logged = True
-                text = "job=%s the coroutine of its handler goes on %.1f seconds after it was cancelled, at %s"
-                self._log(logging.ERROR, text, job_id, seconds, call.find_place())
-            if is_left:
+                message = "job=%s the coroutine of its handler still runs %.1f seconds after it was cancelled, at %s"
+                self._log(logging.ERROR, message, job_id, seconds, call.find_place())
+            if is_over:
                 return
 
 
 class _Call:
     """An awaitable that a handler returned, and its value or exception after its end."""
 
-    def __init__(self, home: HandlerLoop, awaitable: Awaitable[Any], job_id: str) -> None:
+    def __init__(self, owner: HandlerLoop, awaitable: Awaitable[Any], job_id: str) -> None:
         self.ended = threading.Event()
         self._job_id = job_id
-        self._home = home
+        self._owner = owner
         self._awaitable = awaitable
         self._task: asyncio.Task[None] | None = None
         self._value: Any = None
@@ -199,7 +199,7 @@ class _Call:
         """Create the task that waits for the awaitable; the loop calls it in its thread."""
         waiting = self._wait()
         try:
-            self._task = self._home.loop.create_task(waiting, name=f"cp-thirdparty-{show(self._job_id)}")
+            self._task = self._owner.loop.create_task(waiting, name=f"cp-thirdparty-{show(self._job_id)}")
         except Exception as failure:  # noqa: BLE001 - a handler may have set a task factory that raises
             waiting.close()
             self.end(failure)
@@ -212,14 +212,14 @@ class _Call:
             with suppress(Exception):
                 self._awaitable.close()  # avoids the warning "never awaited" if the coroutine was not started
         self._failure = self._failure or failure
-        self._home.calls.discard(self)
+        self._owner.calls.discard(self)
         self.ended.set()
 
     def cancel(self) -> None:
         """Cancel the awaitable; if it returns a value nevertheless, `result` returns that value."""
         self._is_cancelled = True
         with suppress(RuntimeError):  # the loop has ended
-            self._home.loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+            self._owner.loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
 
     def result(self, *, is_wanted: bool) -> Any:
         """Return the value, or raise the exception."""
@@ -259,12 +259,12 @@ def _frames_of(awaitable: Any) -> Iterator[FrameType]:
         awaitable = getattr(awaitable, "cr_await", None) or getattr(awaitable, "gi_yieldfrom", None)
 
 
-class _Pulse:
+class _BlockDetector:
     """
     Detects that the event loop is blocked, because code in a coroutine waits without ``await``.
 
-    The threads that wait for coroutines call `check`.  At most once a tick, `check` schedules `_beat` in the loop.  If
-    `_beat` was not called within `blocked_after` seconds, the loop is blocked.
+    The threads that wait for coroutines call `check`.  At most once a tick, `check` schedules `_note_turn` in the loop.
+    If `_note_turn` was not called within `blocked_after` seconds, the loop is blocked.
     """
 
     def __init__(
@@ -276,30 +276,30 @@ class _Pulse:
         self._blocked_after = blocked_after
         self._tick = tick
         self._lock = threading.Lock()
-        self._asked_at = 0.0
+        self._scheduled_at = 0.0
         self._is_waiting = False
         self._is_logged = False
 
     def check(self) -> None:
         now = time.monotonic()
         with self._lock:
-            if not self._is_waiting and now >= self._asked_at + self._tick:
-                self._is_waiting, self._asked_at = True, now
+            if not self._is_waiting and now >= self._scheduled_at + self._tick:
+                self._is_waiting, self._scheduled_at = True, now
                 with suppress(RuntimeError):  # the loop has ended
-                    self._loop.call_soon_threadsafe(self._beat)
-            seconds = now - self._asked_at
+                    self._loop.call_soon_threadsafe(self._note_turn)
+            seconds = now - self._scheduled_at
             if not self._is_waiting or self._is_logged or seconds < self._blocked_after:
                 return
             self._is_logged = True
-        text = "the event loop of the handlers has been blocked for %.1f seconds, at %s; its other coroutines wait"
-        self._log(logging.ERROR, text, seconds, self._find_place())
+        message = "the event loop of the handlers has been blocked for %.1f seconds, at %s; its other coroutines wait"
+        self._log(logging.ERROR, message, seconds, self._find_place())
 
-    def _beat(self) -> None:
+    def _note_turn(self) -> None:
         with self._lock:
             self._is_waiting = False
             was_logged, self._is_logged = self._is_logged, False
         if was_logged:
-            seconds = time.monotonic() - self._asked_at
+            seconds = time.monotonic() - self._scheduled_at
             self._log(logging.WARNING, "the event loop of the handlers was blocked for %.1f seconds", seconds)
 
     def _find_place(self) -> str:
@@ -327,7 +327,7 @@ class _LoopThread(HandlerLoop):
         except RuntimeError:
             self.loop.close()
             raise
-        self._pulse.thread_id = self.thread.ident
+        self._block_detector.thread_id = self.thread.ident
 
     def submit(self, call: _Call) -> None:
         """Schedule a call in the loop; if the loop is ending, end the call with a `RuntimeError`."""
@@ -351,7 +351,7 @@ class _LoopThread(HandlerLoop):
         self.stop()
         self.thread.join(_CLOSE_SECONDS)
         if self.thread.is_alive():
-            self._log(logging.ERROR, "the event loop of the handlers is left behind: a coroutine does not end")
+            self._log(logging.ERROR, "the event loop of the handlers still runs, because a coroutine does not end")
 
     def _run_loop(self) -> None:
         failure: BaseException | None = None

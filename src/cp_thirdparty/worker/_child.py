@@ -40,7 +40,7 @@ class Order:
     """
     The instructions for the process of one job.
 
-    They contain no secret, except if the job comes from the event of a Lambda function.
+    An order contains no secret, unless the job comes from the event of a Lambda function.
 
     Attributes:
         runner: A pickled `cp_thirdparty.worker.runner.Runner`.

@@ -103,7 +103,7 @@ class ClaimedJob:
         has_begun: Whether the handler may have been called, in this process or in an earlier one.
         is_unstarted_in_journal: Whether the journal shows that the handler was not started.  A later process that reads
             the journal would then call the handler.
-        has_died: Whether a process of this worker ended unexpectedly while it ran the handler.
+        has_crashed: Whether a process of this worker ended unexpectedly while it ran the handler.
         is_suspect: Whether the handler ran in a process that ended unexpectedly while it also ran other handlers.
         cancelled: Set when the result of the handler is no longer needed.
         is_given_up: Whether a thread other than the one that runs the handler has set the result or ended the job.
@@ -138,7 +138,7 @@ class ClaimedJob:
         self.isolated_crashes = 0
         self.has_begun = entry is not None and entry.state is JournalState.RUNNING
         self.is_unstarted_in_journal = entry is not None and entry.state is JournalState.CLAIMED
-        self.has_died = False
+        self.has_crashed = False
         self.is_suspect = False if entry is None else entry.is_suspect
         self.cancelled = threading.Event()
         self.is_given_up = False
@@ -176,7 +176,7 @@ class ClaimedJob:
     @property
     def was_running(self) -> bool:
         """Whether the handler may have been called in a process that ended unexpectedly."""
-        return self.has_died or (self.entry is not None and self.entry.state is JournalState.RUNNING)
+        return self.has_crashed or (self.entry is not None and self.entry.state is JournalState.RUNNING)
 
     @property
     def must_run_alone(self) -> bool:
@@ -197,7 +197,7 @@ class ClaimedJob:
         """
         Record that the worker is about to acknowledge the job.
 
-        It returns ``False`` if another worker that uses the same journal has the job.
+        Return ``False`` if another worker that uses the same journal has the job.
         """
         self.is_recorded = self.is_inherited or self._recorder.claim(self)
         if self.is_recorded:
@@ -244,7 +244,7 @@ class ClaimedJob:
         """
         Note that the handler is called now.
 
-        It returns ``False`` if the handler must not be called, because the job was withdrawn or has ended.
+        Return ``False`` if the handler must not be called, because the job was withdrawn or has ended.
         """
         with self._lock:
             may_begin = self._may_begin and self.stage is Stage.RUNNING and not self._is_withdrawn
@@ -263,7 +263,7 @@ class ClaimedJob:
         """
         Change the stage back to `CLAIMED`, because the handler was not called.
 
-        It returns ``False`` if the job already has a result or has ended.
+        Return ``False`` if the job already has a result or has ended.
         """
         with self._lock:
             if self.stage is not Stage.RUNNING:
@@ -272,7 +272,7 @@ class ClaimedJob:
             self._move(Stage.CLAIMED, is_recorded=self.must_run_alone)
             return True
 
-    def count_death(self, *, is_alone: bool, is_isolated: bool = False) -> bool:
+    def count_crash(self, *, is_alone: bool, is_isolated: bool = False) -> bool:
         """
         Record that the process of the handler ended unexpectedly.
 
@@ -286,7 +286,7 @@ class ClaimedJob:
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
-            self.has_died = True
+            self.has_crashed = True
             self.crashes += is_alone
             self.isolated_crashes += is_isolated
             self.is_suspect = self.is_suspect or not is_alone

@@ -1,4 +1,4 @@
-"""Jobs as items of a DynamoDB table, and which of them a worker takes over."""
+"""Store jobs as items of a DynamoDB table, and take over the jobs of workers that have ended."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, R
 
 _JOB: Final = "job#"
 
-# The start of the partition of a mark, by which a finished job is found.  Each mark has a partition of its own, so that
-# a `Query` reads one, and the policy of workers needs no other action.
+# The start of the partition key of a mark, with which a finished job is found by its id.  Each mark has its own
+# partition, so that a `Query` reads only this mark, and the IAM policy of workers needs no other action.
 _MARK: Final = "done#"
 
 # The key of a scope that cannot be read.
 _NO_SCOPE: Final = "?"
 
-# The cause of a worker's death: none of its jobs, or one of several; otherwise the sort key of the one job.
+# Which job may have crashed a worker: none, or any of several; otherwise, the sort key of the one job.
 _NONE: Final = "none"
 _SEVERAL: Final = "several"
 
@@ -36,19 +36,19 @@ _UNCHANGED: Final = "#state = :state AND #changed_at = :changed_at"
 @attrs.frozen
 class OpenItems:
     """
-    What a table has of unfinished jobs.
+    The unfinished jobs and the leases of a table.
 
     Attributes:
-        leases: Name of a worker -> its lease.
-        jobs: The jobs.
+        leases: The lease of each worker, by the worker's name.
+        jobs: The items of the jobs.
     """
 
     leases: dict[str, Item]
     jobs: list[Item]
 
     def list_dead(self, dead: Collection[str]) -> set[str]:
-        """Return the workers without a living lease, from those whose leases are over."""
-        # A worker has its lease before it has a job, and jobs are read before leases.
+        """Return the names of the workers that have ended: those in `dead`, and owners of jobs that have no lease."""
+        # A worker creates its lease before it claims a job, and jobs are read before leases.
         return {*dead, *(str(item["owner"]) for item in self.jobs if "owner" in item)} - (self.leases.keys() - dead)
 
 
@@ -60,7 +60,7 @@ def read_open(table: Table) -> OpenItems:
 
 
 def create_item(job: AnyJob, scope: JobScope, *, owner: str, now: float) -> Item:
-    """Return the item of a job that is about to be acknowledged."""
+    """Create the item of a job that is about to be acknowledged."""
     text = text_of_scope(scope)
     return {
         PARTITION: OPEN,
@@ -74,14 +74,14 @@ def create_item(job: AnyJob, scope: JobScope, *, owner: str, now: float) -> Item
         "crashes": 0,
         "is_suspect": 0,
         "owner": owner,
-        "write": uuid.uuid4().hex,  # by which a request that botocore repeats recognises its own effect
+        "write": uuid.uuid4().hex,  # with it, a request that botocore resends recognises its own effect
         "began_at": now,
         "changed_at": now,
     }
 
 
-def finished(item: Item, *, outcome: str, now: float, expires_at: int | None) -> Item:
-    """Return the item of a finished job.  Its key has the time of the claim, so writing it twice leaves one."""
+def create_finished_item(item: Item, *, outcome: str, now: float, expires_at: int | None) -> Item:
+    """Create the item of a finished job.  Its key contains the time of the claim, so a second write replaces it."""
     began_at = item.get("began_at")
     key = sort_by_time(began_at if isinstance(began_at, (int, float)) else now)
     return {
@@ -95,14 +95,14 @@ def finished(item: Item, *, outcome: str, now: float, expires_at: int | None) ->
     }
 
 
-def mark_finished(item: Item, *, expires_at: int | None) -> Item:
-    """Return the mark of a finished job, from its item in either partition."""
+def create_mark(item: Item, *, expires_at: int | None) -> Item:
+    """Create the mark of a finished job, from its item in either partition."""
     partition = partition_of_mark(str(item.get("job_id")), str(item.get("scope")))
     return {PARTITION: partition, SORT: DONE, "expires_at": expires_at}
 
 
 def partition_of_mark(job_id: str, scope: str) -> str:
-    """Return the partition of the mark of a finished job, whose scope is given as in its item."""
+    """Return the partition key of the mark of a finished job; the scope is a JSON string, as in the item."""
     return f"{_MARK}{scope_key(scope)}#{job_id}"
 
 
@@ -112,7 +112,7 @@ def sort_by_time(seconds: float) -> str:
 
 
 def read_item(item: Item, *, is_owner_alive: bool | None) -> JournalEntry | SetAside:
-    """Return the entry of a job, or what is wrong with its item."""
+    """Return the entry of a job, or a `SetAside` with the problem of its item."""
     row = _row_of(item)
     scope = read_scope(item.get("scope"))
     scopes = {} if scope is None else {row.scope: scope}
@@ -120,7 +120,7 @@ def read_item(item: Item, *, is_owner_alive: bool | None) -> JournalEntry | SetA
 
 
 def _row_of(item: Item) -> Row:
-    """Return the same as a row of a journal in SQLite, so that one set of rules reads both."""
+    """Convert an item to a row of a journal in SQLite, so that the same rules read both."""
     values: dict[str, Any] = {name: item.get(name) for name in attrs.fields_dict(Row)}
     times = {name: float(item[name]) for name in ("claimed_at", "changed_at") if isinstance(item.get(name), int)}
     scope = item.get("scope")
@@ -131,12 +131,12 @@ def _row_of(item: Item) -> Row:
 
 class Takeover:
     """
-    One look at the table: it moves the jobs of dead workers, and takes those of one scope.
+    One check of the table, which releases the jobs of workers that have ended and takes over the jobs of one scope.
 
     Args:
         table: The table.
-        lease: Who gets the jobs.
-        scope: The scope.
+        lease: The lease of the worker that takes the jobs over.
+        scope: The scope of that worker.
         find_taken: Returns the ids of the jobs that this worker has.
     """
 
@@ -152,19 +152,19 @@ class Takeover:
 
     def run(self) -> Recovered:
         """
-        Move the jobs; those that are now this worker's are in `items`.
+        Move the jobs, and add the items of the jobs that this worker has taken over to `items`.
 
         Raises:
             JournalError: The table cannot be read or written, and nothing was taken.
         """
         found = read_open(self._table)
-        # After the read: a claim of another thread that the read has seen is known by now.
+        # Read after the table, so that each claim of another thread that the table contains is known.
         self._taken = set(self._find_taken())
         try:
             self._move_all(found)
         except JournalError:
             if not self._entries:
-                raise  # otherwise the jobs that were taken go on, and the next look continues
+                raise  # otherwise, return the jobs that were taken over; the next check moves the other jobs
         return Recovered(entries=tuple(self._entries), set_aside=tuple(self._set_aside))
 
     def _move_all(self, found: OpenItems) -> None:
@@ -175,21 +175,21 @@ class Takeover:
             cause: str | None = _find_cause(jobs)
             lease = found.leases.get(owner)
             if lease is not None and lease.get("dead_by") in others:
-                continue  # which moves its jobs
+                continue  # that worker moves the jobs
             if lease is not None:
                 cause = self._lease.seize(lease, str(cause))
             if cause is None:
                 continue
-            moved = [self._move(item, cause) for item in jobs]  # each, also after one that has changed
+            moved = [self._move(item, cause) for item in jobs]  # all items, even if one has changed
             if lease is not None and all(moved):
                 self._lease.remove(lease)
         for item in found.jobs:
-            # This worker's own name is on a job that it does not know if the response to a take was lost.
+            # If the response to a takeover was lost, this worker owns a job that it does not know.
             if item.get("owner") in (None, self._lease.name) and item.get("job_id") not in self._taken:
                 self._move(item, _NONE)
 
     def _move(self, item: Item, cause: str) -> bool:
-        """Take a job or release it; return ``False`` if it has changed, so that the next look must see to it."""
+        """Take a job over or release it; return ``False`` if its item has changed, so the next check must move it."""
         entry = read_item(item, is_owner_alive=True)
         if isinstance(entry, SetAside):
             if read_scope(item.get("scope")) in (None, self._scope):
@@ -229,7 +229,7 @@ class Takeover:
 
 
 def _find_cause(jobs: Iterable[Item]) -> str:
-    """Return which job of a dead worker may be the cause of its death."""
+    """Return which job of a crashed worker may be the cause of the crash."""
     running = [row for row in map(_row_of, jobs) if row.may_be_running]
     suspects = [row for row in running if row.is_suspect == ALONE] or running
     if not suspects:

@@ -18,13 +18,13 @@ from cp_thirdparty.exceptions import JournalError
 _T = TypeVar("_T")
 
 Item = dict[str, Any]
-"""An item as Python values: strings, integers and floats.  What a journal does not write has DynamoDB's own form."""
+"""An item as Python values: strings, integers and floats.  A value of another type keeps DynamoDB's own form."""
 
 PARTITION: Final = "pk"
 SORT: Final = "sk"
 EXPIRY: Final = "expires_at"
 
-# The partition of unfinished jobs and leases, which a worker reads to find jobs, and that of finished jobs.
+# The partition of unfinished jobs and leases, which a worker reads to find jobs, and the partition of finished jobs.
 OPEN: Final = "open"
 DONE: Final = "done"
 
@@ -50,7 +50,7 @@ def create_client(session: botocore.session.Session | None = None, region_name: 
 
     Args:
         session: A new session; ``None`` for one with the credentials of the environment.
-        region_name: The region; ``None`` for that of the session.
+        region_name: The region; ``None`` for the region of the session.
     """
     session = botocore.session.Session() if session is None else session
     prepare(session)
@@ -75,7 +75,7 @@ class Table:
         Write an item; return ``False`` if the condition does not hold.
 
         Args:
-            item: The item, with its keys; ``None`` is left out.
+            item: The item, with its keys.  Attributes with the value ``None`` are left out.
             condition: DynamoDB's condition, with attributes as ``#name`` and values as ``:name``.
             values: The values of the condition.
         """
@@ -115,7 +115,7 @@ class Table:
                 raise self._error("read", f"{_FOREIGN} (its pages have no end)")
 
     def delete_all(self, items: Sequence[Item]) -> list[Item]:
-        """Delete items without a condition, and return those that were deleted: fewer if the table is throttled."""
+        """Delete items without a condition; return the deleted items, which are fewer if requests are throttled."""
         deleted: list[Item] = []
         for start in range(0, len(items), _BATCH):
             batch = items[start : start + _BATCH]
@@ -142,7 +142,7 @@ class Table:
         return [request["DeleteRequest"]["Key"] for request in response["UnprocessedItems"].get(self._name, ())]
 
     def _read(self, response: Mapping[str, Any], what: str, read: Callable[[Mapping[str, Any]], _T]) -> _T:
-        """Return what a function reads from a response, which may be another server's."""
+        """Return the value that a function reads from a response; raise if the response is not from DynamoDB."""
         try:
             return read(response)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -157,11 +157,11 @@ class Table:
             reason = show(error.response.get("Error", {}).get("Code", type(error).__name__))
         except BotoCoreError as error:
             reason = type(error).__name__
-        except Exception as error:  # noqa: BLE001 - some responses of proxies end in errors of Python
+        except Exception as error:  # noqa: BLE001 - botocore raises errors of Python for some responses of proxies
             name = type(error).__name__
             reason = f"{_FOREIGN} ({name})" if FailureFrames.from_failure(error).is_reading() else name
         else:
-            # For botocore, the page of a proxy is a success without content.
+            # botocore treats the page of a proxy as a success without content.
             if response.get("ResponseMetadata", {}).get("RequestId"):
                 return response
             reason = "a response without a request id is not from DynamoDB"
@@ -174,7 +174,7 @@ class Table:
 
 
 class _Foreign(dict[str, Any]):
-    """A value of a type that no journal writes, in DynamoDB's own form, so that it is written as it was."""
+    """A value of a type that no journal writes, in DynamoDB's own form, so that it is written unchanged."""
 
     __hash__ = object.__hash__  # type: ignore[assignment] # values are looked up in sets
 

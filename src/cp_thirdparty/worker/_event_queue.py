@@ -136,7 +136,7 @@ class EventQueue:
         """
         Return whether the current thread is still the thread of the queue.
 
-        It is not if a call has forked the process.  The child must then make no more calls in this thread.
+        In a child that a call has forked, it is not, and this thread must make no more calls.
         """
         return self._thread is threading.current_thread()
 

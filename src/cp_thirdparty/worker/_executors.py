@@ -60,7 +60,7 @@ class Engine(Protocol):
         """
         Whether the worker may claim another job.
 
-        It may if handlers can be started, or if no claimed job is testing at present whether they can.
+        True if handlers can be started, or if no claimed job is testing at present whether they can.
         """
         ...
 
@@ -103,7 +103,7 @@ class Starts:
             return all(job.is_closed for job in self._failing)
 
     def note_attempt(self, job: ClaimedJob) -> None:
-        """Note that a job tries to start its handler; it is a test if the last handler could not be started."""
+        """Note that a job tries to start its handler; the job is a test if the last handler could not be started."""
         if self.error is not None:
             with self._lock:
                 self._failing.add(job)

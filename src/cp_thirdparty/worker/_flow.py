@@ -33,8 +33,7 @@ from cp_thirdparty.worker.runner import HandlerRun
 
 # Seconds after the timeout of a job in which its result may still be reported: the 3,600 seconds that CodePipeline
 # waits for a third-party job, less the default `job_timeout` of 3,300.
-_MARGIN: Final = 300.0
-
+_REPORT_SECONDS: Final = 300.0
 
 # Seconds in which the details of a job from the journal must be read if its action type is not known.
 _READ_SECONDS: Final = 25.0
@@ -46,7 +45,7 @@ _STARTED: Final = (Stage.RUNNING, Stage.DECIDED, Stage.ENDED)
 _TOO_LATE: Final = "its handler could not start in time"
 
 
-def _make_room(_job: ClaimedJob) -> AbstractContextManager[bool]:
+def _wait_for_turn(_job: ClaimedJob) -> AbstractContextManager[bool]:
     return contextlib.nullcontext(True)
 
 
@@ -68,7 +67,7 @@ class JobFlow:
         log_problem: Logs a problem that was found after a handler has ended.
         may_claim: Returns whether the worker still claims jobs.
         wait: Waits before the next attempt for a job; returns ``False`` if it must not be made.
-        make_room: Returns a context manager that waits until the handler may run beside the running handlers.  Its
+        wait_for_turn: Returns a context manager that waits until the handler may run beside the running handlers.  Its
             value is ``False`` if the handler must no longer be called.
         clock: Returns the time in seconds.
     """
@@ -82,7 +81,7 @@ class JobFlow:
     log_problem: Callable[[ClaimedJob, str], object]
     may_claim: Callable[[], bool]
     wait: Callable[[ClaimedJob, float], bool]
-    make_room: Callable[[ClaimedJob], AbstractContextManager[bool]] = _make_room
+    wait_for_turn: Callable[[ClaimedJob], AbstractContextManager[bool]] = _wait_for_turn
     ends_at: float | None = None
     clock: Callable[[], float] = time.monotonic
 
@@ -141,7 +140,7 @@ class JobFlow:
 
     def _set_service_deadline(self, job: ClaimedJob) -> None:
         job.service_deadline = self._claim_time(job) + max(
-            kind_of(job.offer).service_timeout, self.job_timeout + _MARGIN
+            kind_of(job.offer).service_timeout, self.job_timeout + _REPORT_SECONDS
         )
 
     def _claim(self, job: ClaimedJob) -> Outcome | None:
@@ -165,7 +164,7 @@ class JobFlow:
         else:
             age = max(0.0, time.time() - entry.changed_at)
             longest = kind_of(job.offer).longest_timeout
-            job.service_deadline = self.clock() - age + max(longest, self.job_timeout) + _MARGIN
+            job.service_deadline = self.clock() - age + max(longest, self.job_timeout) + _REPORT_SECONDS
         if entry.scope is None:
             outcome = self._read_action_type(job)
             if outcome is not None:
@@ -206,7 +205,7 @@ class JobFlow:
     def _run(self, job: ClaimedJob) -> Outcome | None:
         """Run the handler, and retry if it was not called or crashed; return the outcome if the handler cannot run."""
         for pause in pauses():
-            with self.make_room(job) as may_run:
+            with self.wait_for_turn(job) as may_run:
                 if may_run and not self.seconds_left(job):
                     return self._end_after_timeout(job)
                 if not may_run and job.stage is Stage.CLAIMED:
@@ -218,7 +217,7 @@ class JobFlow:
                 self._accept(job, handler_run)
                 return None
             if isinstance(handler_run, ProcessDiedError):
-                is_open = job.count_death(is_alone=handler_run.is_alone, is_isolated=handler_run.is_isolated)
+                is_open = job.count_crash(is_alone=handler_run.is_alone, is_isolated=handler_run.is_isolated)
             else:
                 is_open = job.stop()
             outcome = self._handle_run_error(job, handler_run, pause) if is_open else None
@@ -296,5 +295,5 @@ class JobFlow:
 
 def lost_failure(offer: AnyJob) -> FailureDetails:
     """Return the failure for a job whose worker or process ended unexpectedly while the handler ran."""
-    message = f"The action's worker was lost in the middle of job {offer.job_id[:100]}."
+    message = f"The action's worker ended unexpectedly during job {offer.job_id[:100]}."
     return FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)

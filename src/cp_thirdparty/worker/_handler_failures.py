@@ -74,17 +74,17 @@ def explain(failure: BaseException, job_id: str) -> Explanation:
     handler failures has a row determines the message.
     """
     related = tuple(_related_exceptions(failure))
-    words, is_correct = _own_words(related)
-    row, chosen = _choose(related)
+    written, is_correct = _find_job_failed_error(related)
+    row, chosen = _choose_row(related)
     return Explanation(
-        details=_report(row, chosen, job_id) if words is None else failure_details(words),
+        details=_report(row, chosen, job_id) if written is None else failure_details(written),
         log=""
         if is_correct
         else "; from ".join(
-            f"{_name(one)} at {format_place(walk_tb(one.__traceback__)) or 'its start'}"
+            f"{_describe(one)} at {format_place(walk_tb(one.__traceback__)) or 'its start'}"
             for one in related[:_MOST_LOGGED]
         ),
-        error=_name(chosen),
+        error=_describe(chosen),
         where=format_place(walk_tb(chosen.__traceback__ or failure.__traceback__)),
         was_interrupted=any(isinstance(one, KeyboardInterrupt) for one in related),
     )
@@ -110,7 +110,7 @@ def class_name(value: object) -> str:
     return printable(type.__dict__["__name__"].__get__(type(value)), _LONGEST_NAME)
 
 
-def _own_words(related: Iterable[BaseException]) -> tuple[JobFailedError | None, bool]:
+def _find_job_failed_error(related: Iterable[BaseException]) -> tuple[JobFailedError | None, bool]:
     """Return the `JobFailedError` of the handler, or ``None``, and whether the handler has used it correctly."""
     for one in related:
         if isinstance(one, JobFailedError):
@@ -122,13 +122,13 @@ def _own_words(related: Iterable[BaseException]) -> tuple[JobFailedError | None,
     return None, False
 
 
-def _choose(related: Iterable[BaseException]) -> tuple[HandlerFailure, BaseException]:
+def _choose_row(related: Iterable[BaseException]) -> tuple[HandlerFailure, BaseException]:
     """Return the first exception whose class has a row in the table, with that row; otherwise the first exception."""
-    choices = [(_row(one), one) for one in related]
+    choices = [(_find_row(one), one) for one in related]
     return next((choice for choice in choices if choice[0].error is not BaseException), choices[0])
 
 
-def _row(error: BaseException) -> HandlerFailure:
+def _find_row(error: BaseException) -> HandlerFailure:
     rows = (row for base in type(error).__mro__ for row in HANDLER_FAILURES if row.error is base and row.applies(error))
     return next(rows)
 
@@ -170,7 +170,7 @@ def _members(failure: BaseException) -> list[BaseException]:
     return [one for one in members if isinstance(one, BaseException)] if isinstance(members, tuple) else []
 
 
-def _name(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     """Return the class name of an exception, with the message of the exception if this library wrote it."""
     is_ours = type(error) in _OURS or is_missing_extra(error)
     message = f": {printable(str(error), _MOST_CHARACTERS)}" if is_ours else ""

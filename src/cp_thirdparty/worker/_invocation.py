@@ -18,10 +18,10 @@ from cp_thirdparty.worker.outcomes import Outcome, Released
 
 # Seconds at the end of an invocation that are reserved to kill the process of the handler and to return from the
 # function.
-_FOR_RETURN: Final = 0.25
+_RETURN_SECONDS: Final = 0.25
 
 # Seconds to wait for a call that is still in progress at the time when all calls must have ended.
-_FOR_LAST_CALL: Final = 0.1
+_LAST_CALL_SECONDS: Final = 0.1
 
 # The error of a job that could not be reported before the end of the invocation.
 _TOO_LATE: Final = "the time of the function is over"
@@ -37,7 +37,7 @@ def find_end(seconds_left: float | None) -> float | None:
         seconds_left: Seconds until Lambda ends the invocation; ``None`` if this is not known. The result is then
             ``None`` too.
     """
-    return None if seconds_left is None else time.monotonic() + max(0.0, seconds_left - _FOR_RETURN)
+    return None if seconds_left is None else time.monotonic() + max(0.0, seconds_left - _RETURN_SECONDS)
 
 
 class Invocation(Processing):
@@ -57,13 +57,13 @@ class Invocation(Processing):
             failure: A failure to report without a call of the handler; ``None`` to call the handler.
         """
         self.job.is_from_event = True
-        self._work(self._claim)
+        self._run_step(self._claim)
         if failure is not None:
             self.job.decide(failure, time.monotonic())
         if not self.outcome.done():
-            self._follow()
+            self._run_handler()
         if not self.outcome.done():
-            self._work(lambda: self._flow.steps.give_up(self.job, _TOO_LATE))
+            self._run_step(lambda: self._flow.steps.give_up(self.job, _TOO_LATE))
         # The other thread may have ended the job a moment ago, and may not have set `self.outcome` yet.
         return self.job.outcome or self.outcome.result(timeout=0)
 
@@ -77,7 +77,7 @@ class Invocation(Processing):
     def _may_claim(self) -> bool:
         return True
 
-    def _follow(self) -> None:
+    def _run_handler(self) -> None:
         """
         Run the handler, and report the job when its time is over.
 
@@ -87,7 +87,7 @@ class Invocation(Processing):
         wait([self.outcome], self._flow.seconds_left(self.job))
         if not self.outcome.done():
             self._start(self._end_in_time, self._end_in_time)
-        left = None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic()) + _FOR_LAST_CALL
+        left = None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic()) + _LAST_CALL_SECONDS
         wait([self.outcome], left)
 
     def _start(self, work: Callable[[], object], work_here: Callable[[], object]) -> None:
@@ -98,7 +98,7 @@ class Invocation(Processing):
         except RuntimeError:
             work_here()
 
-    def _make_room(self, job: ClaimedJob) -> AbstractContextManager[bool]:
+    def _wait_for_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
         if self._flow.seconds_left(job):
             return nullcontext(True)
         self._end_in_time()
@@ -110,9 +110,9 @@ class Invocation(Processing):
         # the job without a result forever.
         is_first = self._has_journal and not self.job.is_inherited
         if is_first and self.job.give_up(released, may_have_begun=False):
-            self._work(lambda: released)
+            self._run_step(lambda: released)
         else:
             self.give_up(message or self._describe_timeout())
 
     def _finish(self) -> None:
-        self._work(lambda: self._flow.finish(self.job))
+        self._run_step(lambda: self._flow.finish(self.job))

@@ -35,11 +35,11 @@ _T = TypeVar("_T")
 _WRITE_SECONDS: Final = 60.0
 _READ_SECONDS: Final = 300.0
 
-_HANGS: Final = "the journal has not returned in time"
+_NOT_RETURNED: Final = "the journal has not returned in time"
 
 
 class Notify(Protocol):
-    """Gets each event of a job; the fields are those of a `cp_thirdparty.worker.JobEvent`."""
+    """Called with each event of a job; the arguments are the fields of a `cp_thirdparty.worker.JobEvent`."""
 
     def __call__(
         self,
@@ -52,7 +52,7 @@ class Notify(Protocol):
         text: str = "",
         party: str | None = None,
     ) -> object:
-        """Emit the event; ``text`` is what the log has in place of the detail."""
+        """Emit the event; if ``text`` is not empty, it replaces the detail in the log."""
         ...
 
 
@@ -63,12 +63,12 @@ class JournalWriter:
     If the journal fails or hangs, claimed jobs still run and are reported.
 
     Attributes:
-        scope: Whose jobs are written, and taken over.
-        recovery_seconds: The most seconds between two calls of `recover`, for a journal with leases; infinite for
-            another one.
+        scope: The scope of the jobs that are written and taken over.
+        recovery_seconds: The most seconds between two calls of `recover`, for a journal with leases; infinity for
+            another journal.
 
     Raises:
-        JournalError: It cannot be found out whether the journal has leases.
+        JournalError: The journal failed, so it is not known whether the journal has leases.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class JournalWriter:
         self._emitter = emitter
         self._calls = BoundedCalls("cp-thirdparty-journal") if calls is None else calls
         self._errors: dict[str, str] = {}
-        # Without leases the worker would not call `hold`, so whether the journal has some must be known.
+        # The worker calls `hold` only if the journal has leases, so a failure must raise here.
         self._is_leased = self._call_checked("open", lambda journal: isinstance(journal, LeasedJournal))
         self.recovery_seconds = (
             self._call_checked("open", lambda journal: float(cast("LeasedJournal", journal).recovery_seconds))
@@ -88,26 +88,26 @@ class JournalWriter:
             else math.inf
         )
         self._is_shared = self._read(lambda journal: journal.is_durable and journal.is_shared, default=False)
-        self._unclear: dict[str, ClaimedJob | None] = {}  # what was not written, or may not have been
-        self._missing: set[str] = set()  # ids of the jobs whose last stage was not written
-        self._logged: dict[str, str] = {}  # job id -> why it could not be repaired; the poller tries it at each turn
+        self._to_repair: dict[str, ClaimedJob | None] = {}  # job id -> the ended job to write; ``None``: release it
+        self._unwritten: set[str] = set()  # ids of the jobs whose last stage was not written
+        self._logged: dict[str, str] = {}  # job id -> the last logged error; `repair` is called often
 
     @property
     def error(self) -> str | None:
-        """Why the journal could not be read or written the last time; ``None`` if it could."""
-        # A full disk may still be read, so a success of one kind does not show that the other works.
-        return next(iter(tuple(self._errors.values())), _HANGS if self._calls.is_hanging else None)
+        """Why the last access to the journal failed; ``None`` if it succeeded."""
+        # A journal on a full disk can still be read, so a success of one kind does not clear the error of another kind.
+        return next(iter(tuple(self._errors.values())), _NOT_RETURNED if self._calls.is_hanging else None)
 
     def can_release(self, job: ClaimedJob) -> bool:
-        """Return whether another worker can go on with a job that this one leaves in the journal."""
-        return self._is_shared and job.offer.job_id not in self._missing
+        """Return whether another worker can take over a job that this worker releases."""
+        return self._is_shared and job.offer.job_id not in self._unwritten
 
-    def is_unclear(self, job_id: str) -> bool:
-        """Return whether the journal may have a state of a job that `repair` must still correct."""
-        return job_id in self._unclear
+    def must_repair(self, job_id: str) -> bool:
+        """Return whether the entry of a job may be wrong, so that `repair` must correct it."""
+        return job_id in self._to_repair
 
     def end_within(self, seconds: float) -> None:
-        """Wait no longer than that for calls of the journal from now on."""
+        """Limit the wait for all calls of the journal to so many seconds from now."""
         self._calls.end_within(seconds)
 
     def close(self, seconds: float) -> None:
@@ -117,7 +117,7 @@ class JournalWriter:
 
     def recover(self) -> Recovered:
         """
-        Take over the jobs that no living worker of this journal has.
+        Take over the unfinished jobs of the scope that no running worker has.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read or written.
@@ -133,10 +133,10 @@ class JournalWriter:
 
     def hold(self, job: ClaimedJob) -> float:
         """
-        Return for how many seconds no other worker can take a job over; 0 if one has it.
+        Return for how many seconds no other worker can take a job over; 0 if another worker has it.
 
         Raises:
-            cp_thirdparty.exceptions.JournalError: It cannot be found out.
+            cp_thirdparty.exceptions.JournalError: The journal cannot be read or written.
         """
         if not self._is_leased or not job.is_recorded:
             return math.inf
@@ -144,7 +144,7 @@ class JournalWriter:
 
     def find_unfinished(self) -> set[str]:
         """
-        Return the ids of the jobs that the journal does not have as finished.
+        Return the ids of the unfinished jobs in the journal.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
@@ -155,7 +155,7 @@ class JournalWriter:
 
     def is_finished(self, job_id: str) -> bool:
         """
-        Return whether the journal has a job of this scope as finished.
+        Return whether a job of this scope is recorded as finished.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
@@ -164,7 +164,7 @@ class JournalWriter:
 
     def find_result(self, job_id: str) -> Result | None:
         """
-        Return the result of a finished job, the last one if it has finished twice; it reads all finished jobs.
+        Return the last result of a finished job; this reads all jobs of the journal.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
@@ -179,14 +179,14 @@ class JournalWriter:
 
     def count_unowned(self) -> Counter[JobScope]:
         """
-        Return how many unfinished jobs of other scopes no living worker has.
+        Count the unfinished jobs of other scopes that no running worker has.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
         entries = self._call_checked("read", lambda journal: list(journal.jobs(unfinished_only=True)))
-        left = (entry.scope for entry in entries if not entry.is_owner_alive)
-        return Counter(scope for scope in left if scope not in (None, self.scope))
+        unowned = (entry.scope for entry in entries if not entry.is_owner_alive)
+        return Counter(scope for scope in unowned if scope not in (None, self.scope))
 
     def prune(self, *, older_than: float, limit: int) -> int:
         """
@@ -205,59 +205,59 @@ class JournalWriter:
             cp_thirdparty.exceptions.JournalError: The journal cannot be written.
         """
         job_id = job.offer.job_id
-        was_unclear = job_id in self._unclear
-        self._unclear.setdefault(job_id, None)  # a claim that raises may have been written
+        had_to_repair = job_id in self._to_repair
+        self._to_repair.setdefault(job_id, None)  # a claim that raises may have been written
 
         def undo(is_free: bool) -> None:  # noqa: FBT001 - the result of the call
             if is_free:
                 self._journal.withdraw(job_id)
 
-        # Of its own kind: after a failure of the disk, `SqliteJournal` refuses claims, and still writes other changes.
-        # It also refuses `recover`, so a success of that shows that the next claim may succeed.
+        # Claims have their own kind of error: after a failure of the disk, `SqliteJournal` refuses claims and
+        # `recover`, but writes other changes.  A successful `recover` shows that the next claim may succeed.
         is_free = self._call_checked("claim", lambda journal: journal.claim(job.offer, self.scope), undo=undo)
-        # Another delivery of the event may have finished the job after this one has looked.  A worker must claim a job
-        # that is finished and offered again.
+        # Another delivery of the event may have finished the job meanwhile.  A job from a poll is claimed even if it is
+        # recorded as finished, because CodePipeline offers it again.
         if is_free and job.is_from_event and self.is_finished(job_id):
             self.withdraw(job_id)
             return False
-        if is_free or not was_unclear:  # otherwise the row may be one that this worker must release
+        if is_free or not had_to_repair:  # otherwise, an earlier claim may have been written, and must be released
             self._mark_written(job_id)
         return is_free
 
     def withdraw(self, job_id: str) -> None:
         """
-        Remove a job that needs no result, because the journal also has it as finished; `repair` releases it otherwise.
+        Remove the claim of a job that is already finished; if this fails, `repair` releases the job later.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be written.
         """
-        self._unclear[job_id] = None
+        self._to_repair[job_id] = None
         self._call_checked("write", lambda journal: journal.withdraw(job_id))
         self._mark_written(job_id)
 
     def release(self, job_id: str) -> bool:
-        """Leave a job to the next `recover`; return ``False`` if that failed, and `repair` tries it again."""
-        self._unclear[job_id] = None
+        """Release a job for the next `recover`; return ``False`` if this failed and `repair` must retry it."""
+        self._to_repair[job_id] = None
         return self._repair(job_id, None)
 
     def repair(self, is_in_work: Callable[[str], bool]) -> None:
-        """Write the ends of jobs that could not be written, and release those that may be claimed in the journal."""
-        unclear = ((job_id, job) for job_id, job in tuple(self._unclear.items()) if not is_in_work(job_id))
-        all(self._repair(job_id, job) for job_id, job in unclear)  # until the first that fails: the others would too
+        """Retry changes that failed: write the outcomes of ended jobs, and release the other jobs."""
+        rest = ((job_id, job) for job_id, job in tuple(self._to_repair.items()) if not is_in_work(job_id))
+        all(self._repair(job_id, job) for job_id, job in rest)  # stops at a failure: the others would fail too
 
     def record(self, job: ClaimedJob) -> bool:
-        """Record the stage of a job that the journal has; return ``False`` if that failed.  It raises nothing."""
+        """Record the stage of a job if the journal has the job; return ``False``, and do not raise, if this failed."""
         if not job.is_recorded:
             return True
         try:
             self._call_checked("write", lambda journal: _write(journal, job))
         except JournalError as failure:
-            self._missing.add(job.offer.job_id)
+            self._unwritten.add(job.offer.job_id)
             if job.stage is Stage.ENDED:
-                self._unclear[job.offer.job_id] = job
+                self._to_repair[job.offer.job_id] = job
             self._notify("journal_failed", job, f"{job.stage.value}: {failure}")
             return False
-        self._missing.discard(job.offer.job_id)
+        self._unwritten.discard(job.offer.job_id)
         return True
 
     def _repair(self, job_id: str, job: ClaimedJob | None) -> bool:
@@ -273,23 +273,23 @@ class JournalWriter:
         return True
 
     def _mark_written(self, job_id: str) -> None:
-        """Note that the journal has the stage of a job; without a job to release, a failed release is not an error."""
-        self._unclear.pop(job_id, None)
+        """Note that the stage of a job was written; if no job is left to repair, clear the error of releases."""
+        self._to_repair.pop(job_id, None)
         self._logged.pop(job_id, None)
-        self._missing.discard(job_id)
-        if not self._unclear:
+        self._unwritten.discard(job_id)
+        if not self._to_repair:
             self._errors.pop("release", None)
 
     def _call_checked(
         self, kind: str, method: Callable[[Journal], _T], *, undo: Callable[[_T], object] = lambda _: None
     ) -> _T:
         """
-        Call the journal with a timeout, and keep its error for `error`.
+        Call the journal with a timeout, and store its error for `error`.
 
         Args:
-            kind: Of the call: a success shows that the last failure of this kind is over.
+            kind: The kind of call.  A success clears the stored error of the same kind.
             method: Calls a method of the journal.
-            undo: Called with a result that came after the timeout.
+            undo: Called with a result that arrives after the timeout.
 
         Raises:
             JournalError: The journal has raised an exception, or has not returned in time.
@@ -302,7 +302,7 @@ class JournalWriter:
         seconds = _READ_SECONDS if kind == "read" else _WRITE_SECONDS
         result = self._call(seconds, partial(_call_journal, method, self._journal), undo_result)
         if isinstance(result, NotReturned):
-            result = JournalError(_HANGS)
+            result = JournalError(_NOT_RETURNED)
         if isinstance(result, Raised):
             result = JournalError(f"the journal raised {result.name}")
         if isinstance(result, JournalError):
@@ -360,7 +360,7 @@ def _write_outcome(journal: Journal, job_id: str, job: ClaimedJob) -> None:
     elif isinstance(job.outcome, Gone):
         journal.finish(job_id, "gone")
     elif isinstance(job.outcome, Uncertain):
-        if job.entry is None or job.entry.state is not JournalState.UNCERTAIN:  # its time counts from the first doubt
+        if job.entry is None or job.entry.state is not JournalState.UNCERTAIN:  # keep the time of the first entry
             journal.uncertain(job_id)
     elif isinstance(job.outcome, (Unsent, Released)) or job.is_inherited:
         journal.release(job_id, has_begun=job.has_begun)

@@ -94,7 +94,7 @@ class EventCalls:
 
     def repeat(self, find_result: Callable[[], Result | None]) -> None:
         """
-        Handle another delivery of a finished job.  Do nothing here, because CodePipeline has the result.
+        Do nothing at another delivery of a finished job, because CodePipeline has the result.
 
         Args:
             find_result: Returns the result from the journal.
@@ -142,7 +142,7 @@ class ReturnedResult(EventCalls):
         """
         result = find_result()
         if result is None:
-            raise JournalError("the journal has it as finished, without a result")
+            raise JournalError("the journal has no result of this finished job")
         CUSTOM.report(self, "", result, None)
 
     def put_job_success_result(
@@ -191,7 +191,7 @@ class EventClient(NotRenewable):
     """
     Takes the place of a client in the process of a handler, and returns the details of the job from the event.
 
-    It is pickled with the runner, so it contains the secrets of the event in plain text.  It must not be logged.
+    The object is pickled with the runner, so it contains the secrets of the event in plain text.  Do not log it.
 
     Args:
         event: The event.

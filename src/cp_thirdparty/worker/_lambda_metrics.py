@@ -21,12 +21,12 @@ _METRICS_SECONDS: Final = 1.0
 # Seconds for the metrics of an event that comes after the last call has ended, while the function returns.
 _LAST_METRICS_SECONDS: Final = 0.05
 
-_USED_UP: Final = "events are not counted: the second for metrics is used up"
+_USED_UP: Final = "events are not counted: the time for metrics, 1 second, is used up"
 
 
 class EventCounter:
     """
-    Counts the events of an environment, and stops to count when the time for metrics is used up.  Thread-safe.
+    Counts the events of an environment, until the time for metrics is used up.  Thread-safe.
 
     Args:
         metrics: The partner's metrics.

@@ -29,7 +29,7 @@ LEASE: Final = "lease#"
 # until the lease has expired (1/2 * 1.1 = 11/20), and takes the jobs over at its next check (1/6).  The sum is less
 # than 9/10, so at least a tenth of the time is left for slow requests.
 _LEASE_PART: Final = 1 / 2
-_LOOK_PART: Final = 1 / 6
+_CHECK_PART: Final = 1 / 6
 _BEAT_PART: Final = 1 / 12
 
 # Other workers wait a tenth longer than the lease is valid, because timers are not exact.
@@ -39,7 +39,7 @@ _SILENCE_FACTOR: Final = 1.1
 # at once.  The table may have failed for all workers.
 _MISSED_BEATS: Final = 3
 
-_TAKEN_FOR_DEAD: Final = "another worker has taken this one for dead, and takes its jobs over"
+_LEASE_LOST: Final = "the lease of this worker has expired, and another worker takes its jobs over"
 
 
 def read_timer() -> float:
@@ -78,7 +78,7 @@ class Lease:
     ) -> None:
         self.name = uuid.uuid4().hex
         self.seconds = takeover_seconds * _LEASE_PART
-        self.look_seconds = takeover_seconds * _LOOK_PART
+        self.look_seconds = takeover_seconds * _CHECK_PART
         self._interval = takeover_seconds * _BEAT_PART
         self._table = table
         self._timer = timer
@@ -118,7 +118,8 @@ class Lease:
 
     def ensure(self) -> None:
         """
-        Beat now if half of the lease has passed or the clock was set back; start the beats if there were none.
+        Beat now if half of the lease has passed or the clock was set back; start the thread of the beats at the first
+        call.
 
         Raises:
             JournalError: The table cannot be written, or the journal is closed.
@@ -142,7 +143,7 @@ class Lease:
             began_at, began_on = self._timer(), self._clock()
             if not self._put():
                 if self._jobs:
-                    self._emitter.log(logging.ERROR, _TAKEN_FOR_DEAD)
+                    self._emitter.log(logging.ERROR, _LEASE_LOST)
                 self.name, self._beats = uuid.uuid4().hex, 0
                 self._put()
             if self._beaten_at is None:

@@ -117,7 +117,7 @@ class Loop:
             log_problem=self._emitter.log_problem,
             may_claim=lambda: not self._stopping.is_set(),
             wait=self._wait,
-            make_room=self._make_room,
+            wait_for_turn=self._wait_for_turn,
             clock=settings.clock,
         )
         self._slots = Slots(settings.concurrency, self._work, self._emitter)
@@ -196,7 +196,7 @@ class Loop:
 
     def is_over(self, *, stops: int) -> bool:
         """
-        Return whether the run is over: all jobs have ended, or the jobs that are left were given up.
+        Return whether the run is over: all jobs have ended, or the remaining jobs were given up.
 
         Raises:
             cp_thirdparty.exceptions.ThirdPartyError: A poll has failed, and later polls would fail too.
@@ -250,7 +250,7 @@ class Loop:
         if isinstance(result, (NotReturned, Raised)):
             self._has_lost = True
             problem = f"raised {result.name}" if isinstance(result, Raised) else "has not ended in time"
-            self._emitter.log(logging.CRITICAL, "the end of the jobs that are left %s", problem)
+            self._emitter.log(logging.CRITICAL, "writing the outcomes of the remaining jobs %s", problem)
 
     def _end_waiting_jobs(self, is_over: Callable[[], bool]) -> None:
         """Write and emit the outcomes of the jobs that no thread works on."""
@@ -387,10 +387,10 @@ class Loop:
     def _work(self, job: ClaimedJob) -> None:
         self._run_and_close(job, self._flow.work)
 
-    def _make_room(self, job: ClaimedJob) -> AbstractContextManager[bool]:
+    def _wait_for_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
         if self._forced_at is not None:
             self._run_and_close(job, self._end_after_grace)
-        return self._slots.make_room(job)
+        return self._slots.wait_for_turn(job)
 
     def _run_and_close(self, job: ClaimedJob, work: Callable[[ClaimedJob], Outcome | None]) -> None:
         try:
@@ -398,9 +398,11 @@ class Loop:
         except BaseException as failure:  # noqa: BLE001 - a bug of this library; its message may contain secrets
             where = traceback.extract_tb(failure.__traceback__)[-1]
             name = type(failure).__name__
-            self._log_job(logging.CRITICAL, "job=%s %s at %s:%d", job, name, where.name, where.lineno or 0)
+            self._log_job(
+                logging.CRITICAL, "job=%s a bug of cp-thirdparty: %s at %s:%d", job, name, where.name, where.lineno or 0
+            )
             self._has_lost = True
-            outcome = _outcome_of_mistake(job, name)
+            outcome = _outcome_after_bug(job, name)
         if outcome is not None:
             self._close(job, outcome)
 
@@ -444,7 +446,7 @@ class Loop:
         """Remove temporary directories of workers that have ended: they may contain source code of customers."""
         names = sweep_workspaces()
         if names and self._on_outcome is None:  # a run of one poll is not logged
-            self._emitter.log(logging.INFO, "removed %d temporary directories of dead processes", len(names))
+            self._emitter.log(logging.INFO, "removed %d temporary directories of processes that have ended", len(names))
 
     def _log_end(self) -> None:
         is_clean = self.is_clean and self._poller.fatal is None and not self._slots.in_work()
@@ -479,7 +481,7 @@ def _find_scope(clients: Clients, action_type_id: ActionTypeId) -> JobScope:
     return JobScope(region_name=client.region_name, endpoint_url=client.endpoint_url, action_type_id=action_type_id)
 
 
-def _outcome_of_mistake(job: ClaimedJob, name: str) -> Outcome:
+def _outcome_after_bug(job: ClaimedJob, name: str) -> Outcome:
     """Return the outcome of a job whose thread was ended by a bug of this library."""
     if job.stage is Stage.CLAIMING:  # the acknowledgement may have been sent
         return Uncertain(job=job.offer)

@@ -1,5 +1,5 @@
 """
-Find out which owners of jobs are alive.  An owner is one journal object in one process.  It is alive while it is open.
+Find out which owners of jobs are alive.  An owner is one journal object in one process, and is alive while it is open.
 
 Each owner has a small file beside the journal, which SQLite locks while the owner is open.  SQLite's lock works on
 every system, ends with its process, and is not inherited by a forked child.
@@ -33,8 +33,8 @@ _PROC = Path("/proc")
 # Names that version 0.1 or a system without /proc has created consist of the first part only.
 _NAME: Final = re.compile(r"[0-9a-f]{32}(?:\.(?P<machine>[0-9a-f]{16})\.(?P<pid>[0-9]+)\.(?P<started>[0-9]+))?")
 
-# If the file of an owner in another container was deleted, the owner counts as alive for this many seconds.  In this
-# time, it creates the file again, because every worker does so at each check for jobs to recover, every 30 seconds.
+# If the file of an owner in another container was deleted, the owner counts as alive for this many seconds.  In
+# this time, the owner creates the file again: every worker does so at each check for jobs to recover, every 30 seconds.
 _MISSING_SECONDS: Final = 60.0
 
 
@@ -107,7 +107,7 @@ class Owner:
         if is_alive(self._path, owner):
             self._missing_since.pop(str(owner), None)
             return True
-        if not _is_elsewhere(owner) or identify(_file_of(self._path, str(owner))) is not None:
+        if not _is_on_other_system(owner) or identify(_file_of(self._path, str(owner))) is not None:
             return False
         now = self._clock()
         return now - self._missing_since.setdefault(str(owner), now) < _MISSING_SECONDS
@@ -134,7 +134,7 @@ def is_alive(path: Path, owner: object) -> bool:
     return _is_locked(_file_of(path, match[0]))
 
 
-def _is_elsewhere(owner: object) -> bool:
+def _is_on_other_system(owner: object) -> bool:
     """Return whether an owner's process cannot be checked here: it is in another container, or of an earlier boot."""
     match = _NAME.fullmatch(owner) if isinstance(owner, str) else None
     return match is not None and match["machine"] not in (None, _identify_machine())

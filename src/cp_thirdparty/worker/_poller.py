@@ -37,7 +37,7 @@ class Poller:
         settings: The arguments of the worker.
         clients: The clients that make the calls.
         engine: Runs handlers.
-        flow: Returns whether handlers can be started.
+        flow: Decides whether another job may be claimed.
         writer: Writes the journal.
         recovery: Returns the jobs that were taken over from the journal.
         slots: The slots in which jobs are started.
@@ -121,7 +121,7 @@ class Poller:
         try:
             while not self._stopping.is_set():
                 self._check_journal()
-                if not self._wait_for_room():
+                if not self._wait_for_slots():
                     continue
                 entry = self._recovery.take()
                 if entry is not None:
@@ -130,10 +130,10 @@ class Poller:
                 if not self._is_time_to_poll():
                     self._pause()
                     continue
-                self._poll(is_patient=polls is None)
+                self._poll(can_retry=polls is None)
                 if polls == 1 or self.fatal is not None:
                     return
-        except BaseException as failure:  # noqa: BLE001 - the run must end with this error, not go on without polls
+        except BaseException as failure:  # noqa: BLE001 - the run must end with this error, not continue without polls
             self.fatal = failure.with_traceback(None)
         finally:
             self._note_end()
@@ -147,18 +147,18 @@ class Poller:
             self._active_at = self._settings.clock()
             self._is_in_journal = False
 
-    def _wait_for_room(self) -> int:
+    def _wait_for_slots(self) -> int:
         """Wait until a job of the journal or of a poll can be started; return how many jobs can be started."""
         longest = self._check_interval() if self._engine.error is None else self._settings.poll_interval
-        self._slots.wait(lambda: bool(self._room()) or self._stopping.is_set(), longest)
+        self._slots.wait(lambda: bool(self._count_startable()) or self._stopping.is_set(), longest)
         half = self._settings.concurrency // 2
         self._slots.wait(lambda: self._slots.count_free() >= half or self._stopping.is_set(), _GATHER_SECONDS)
         self._active_at = self._settings.clock()
-        return self._room()
+        return self._count_startable()
 
-    def _room(self) -> int:
+    def _count_startable(self) -> int:
         # No job is claimed while handlers cannot be started, or while a job runs alone, because the new job would wait.
-        is_alone = self._slots.has_alone() and not self._recovery.has_jobs()
+        is_alone = self._slots.has_isolated_job() and not self._recovery.has_jobs()
         return self._slots.count_free() if self._flow.may_start(self._slots.in_work()) and not is_alone else 0
 
     def _resume(self, entry: JournalEntry) -> None:
@@ -167,7 +167,7 @@ class Poller:
         if not (is_free and self._start_job(entry.job, entry)):
             self._recovery.postpone(entry)
 
-    def _poll(self, *, is_patient: bool) -> None:
+    def _poll(self, *, can_retry: bool) -> None:
         """Poll once, start the returned jobs, and note when the next poll is due."""
         is_broken = self._writer.error is not None or self._engine.error is not None
         room = 1 if is_broken else self._slots.count_free()  # one job tests whether both work again
@@ -175,38 +175,38 @@ class Poller:
         polled = self._clients.call(self._kind.poll, client, self._settings.action_type_id, max(room, 1))
         self._has_claimed = False
         if isinstance(polled, ThirdPartyError):
-            self._note_failure(polled, client, is_patient=is_patient)
+            self._note_failure(polled, client, can_retry=can_retry)
             offers: tuple[AnyJob, ...] = ()
         else:
             self.polled_at, self.error, self._failed_polls = self._settings.clock(), None, 0
             offers = polled
         for offer in offers:
-            self._take(offer)
+            self._start_offer(offer)
         # A poll that returns no job tests nothing, so the pause before the next poll does not grow.
         self._trials = self._trials + bool(offers) if is_broken else 0
         self._has_found = bool(offers)
-        if is_patient:
+        if can_retry:
             failures = max(self._failed_polls, self._trials)
             pause = pause_before_poll(self._settings.poll_interval, failures, self._settings.jitter)
             self._polls_at = self._settings.clock() + pause
 
-    def _note_failure(self, failure: ThirdPartyError, client: AnyClient, *, is_patient: bool) -> None:
+    def _note_failure(self, failure: ThirdPartyError, client: AnyClient, *, can_retry: bool) -> None:
         self.error = type(failure).__name__
         self._failed_polls += 1
         self._settings.emitter.log(logging.WARNING, "poll failed: %s", failure)
         next_step = classify(Step.POLL, failure, Situation()).next
-        if next_step is Next.STOP or not is_patient:
+        if next_step is Next.STOP or not can_retry:
             self.fatal = failure
         elif next_step is Next.RECONNECT:
             self._clients.reconnect(client)
 
-    def _take(self, offer: AnyJob) -> None:
+    def _start_offer(self, offer: AnyJob) -> None:
         """Start a job of a poll, unless it already has a slot; hand it back if it cannot be started."""
         if self._slots.has(offer.job_id):
             return
         most = self._settings.max_jobs_per_client
-        has_room = self._slots.count_free() and (most is None or self._slots.count(offer.client_id) < most)
-        if self._stopping.is_set() or not has_room or not self._start_job(offer, None):
+        has_slot = self._slots.count_free() and (most is None or self._slots.count(offer.client_id) < most)
+        if self._stopping.is_set() or not has_slot or not self._start_job(offer, None):
             self._hand_back(self._kind.split(offer)[0])
 
     def _start_job(self, offer: AnyJob, entry: JournalEntry | None) -> bool:

@@ -417,7 +417,7 @@ def _has_ended(process: BaseProcess) -> bool:
     """
     Return whether a process has really ended; ``False`` if another thread uses multiprocessing for too long.
 
-    multiprocessing alone is not enough: if the fork server has died, it reports all processes as ended, with an
+    multiprocessing alone is not enough: if the fork server has ended, it reports all processes as ended, with an
     unknown exit code.
     """
     with _take_turn(_TURN_SECONDS) as has_turn:

@@ -30,10 +30,10 @@ from cp_thirdparty.worker.tokens import TokenLookup
 _T = TypeVar("_T")
 
 # A job is not started if fewer seconds are left.  Two calls of CodePipeline and a report usually take a tenth of this.
-_LEAST: Final = 1.0
+_LEAST_SECONDS: Final = 1.0
 
 # Seconds before the end of the process that are reserved for the report.
-_FOR_REPORT: Final = 0.5
+_REPORT_SECONDS: Final = 0.5
 
 # Seconds that a coroutine has to end after it was cancelled.  The shorter time is for processes that end soon.
 _CANCEL_TIMEOUT: Final = 5.0
@@ -90,7 +90,7 @@ class Processing:
         self._ends_at = ends_at
         self._emitter = emitter
         self._job_timeout = job_timeout
-        self._for_report = _FOR_REPORT if for_report is None else for_report
+        self._for_report = _REPORT_SECONDS if for_report is None else for_report
         self._cancel_timeout = find_cancel_timeout(ends_at)
         self._stopped = threading.Event()
         self._engine = create_engine(self._stopped)
@@ -104,18 +104,18 @@ class Processing:
             log_problem=emitter.log_problem,
             may_claim=self._may_claim,
             wait=self._wait,
-            make_room=self._make_room,
+            wait_for_turn=self._wait_for_turn,
             ends_at=None if ends_at is None else ends_at - self._for_report,
             clock=time.monotonic,
         )
 
     def run(self) -> None:
         """Work on the job until it has an outcome; `give_up` may end it earlier."""
-        self._work(self._begin)
+        self._run_step(self._begin)
 
     def give_up(self, message: str) -> None:
         """Report a claimed job as failed without waiting for its handler, unless the job has a result."""
-        self._work(lambda: self._fail(message))
+        self._run_step(lambda: self._fail(message))
 
     def stop(self) -> None:
         """Prevent the claim of the job, and limit retries to a few seconds."""
@@ -155,7 +155,7 @@ class Processing:
         self._notify("timed_out", self.job, message)
         return self._flow.report(self.job)
 
-    def _work(self, step: Callable[[], Outcome | None]) -> None:
+    def _run_step(self, step: Callable[[], Outcome | None]) -> None:
         try:
             with limit_calls(self._ends_at):
                 outcome = step()
@@ -180,8 +180,8 @@ class Processing:
     def _may_claim(self) -> bool:
         return not self._stopped.is_set() and has_time(self._ends_at)
 
-    def _make_room(self, job: ClaimedJob) -> AbstractContextManager[bool]:
-        """Yield whether the handler may run.  If no time is left, the job fails, because no journal can keep it."""
+    def _wait_for_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
+        """Return whether the handler may run.  If no time is left, the job fails, because there is no journal."""
         if not self._stopped.is_set() and self._flow.seconds_left(job):
             return nullcontext(True)
         failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=_STOPPED)
@@ -211,7 +211,7 @@ def find_cancel_timeout(ends_at: float | None) -> float:
 
 def has_time(ends_at: float | None) -> bool:
     """Return whether enough time is left to start a job in a process that ends at ``ends_at`` (`time.monotonic`)."""
-    return ends_at is None or ends_at - time.monotonic() >= _LEAST
+    return ends_at is None or ends_at - time.monotonic() >= _LEAST_SECONDS
 
 
 class _NoJournal:

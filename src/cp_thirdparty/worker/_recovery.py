@@ -23,7 +23,7 @@ STOPPED: Final = "the worker was stopped"
 # The most seconds between two checks for unfinished jobs of other workers of the same journal that have ended.
 _INTERVAL: Final = 30.0
 
-# Seconds after which the worker asks CodePipeline again about a job whose ownership is unknown.
+# Seconds after which the worker tries again to acknowledge a job whose ownership is unknown.
 _UNCERTAIN_INTERVAL: Final = 300.0
 
 # How many finished jobs are deleted at a time: so few that a claim does not have to wait long for the deletion.
@@ -32,7 +32,7 @@ _PRUNED_AT_ONCE: Final = 1000
 _SECONDS_OF_A_DAY: Final = 86_400.0
 
 _UNOWNED: Final = (
-    "the journal has %d unfinished jobs of another scope, and no living worker has them: region=%s endpoint=%s "
+    "the journal has %d unfinished jobs of another scope, and no running worker has them: region=%s endpoint=%s "
     "action_type=%s; a worker of that scope takes them over, or an operator ends them"
 )
 
@@ -66,7 +66,7 @@ class Recovery:
         self._lock = threading.RLock()
         self._waiting: OrderedDict[str, JournalEntry] = OrderedDict()  # to be started as soon as a slot is free
         self._postponed: dict[str, JournalEntry] = {}  # to be moved to `_waiting` at the next check
-        self._uncertain: dict[str, tuple[float, JournalEntry]] = {}  # with the time of the last question
+        self._uncertain: dict[str, tuple[float, JournalEntry]] = {}  # with the time of the last call about the job
         self._is_closed = False
         self.set_aside: tuple[str, ...] = ()
 
@@ -131,7 +131,7 @@ class Recovery:
 
     def note_uncertain(self, offer: AnyJob, *, since: float | None) -> None:
         """
-        Keep a job whose ownership is unknown, so that CodePipeline is asked about it again later.
+        Keep a job whose ownership is unknown, so that the worker tries to acknowledge it again later.
 
         Args:
             offer: The job.
@@ -146,7 +146,7 @@ class Recovery:
             self._writer.release(offer.job_id)
 
     def note_end(self, offer: AnyJob) -> None:
-        """Drop the entry of a job that has ended; CodePipeline is not asked about it again."""
+        """Drop the entry of a job that has ended, so that the worker does not try to acknowledge it again."""
         self._forget(offer.job_id)
 
     def note_claim(self, offer: AnyJob) -> None:
@@ -201,7 +201,7 @@ class Recovery:
             self._emitter.log(logging.WARNING, _UNOWNED, jobs, scope.region_name, scope.endpoint_url, action_type_id)
 
     def _retry_uncertain(self) -> None:
-        """Queue the jobs whose ownership is unknown for another question, unless an operator has ended them."""
+        """Queue the jobs whose ownership is unknown for another acknowledgement, unless an operator has ended them."""
         now = self._clock()
         with self._lock:
             due = [job_id for job_id, (seen_at, _) in self._uncertain.items() if now - seen_at >= _UNCERTAIN_INTERVAL]

@@ -29,8 +29,8 @@ class Slots:
         self._work = work
         self._emitter = emitter
         self._lock = threading.RLock()
-        self._may_have_room = threading.Condition(self._lock)  # the thread that polls waits for it
-        self._may_start = threading.Condition(self._lock)  # the threads of jobs wait for it
+        self._slot_freed = threading.Condition(self._lock)  # the thread that polls waits for this
+        self._may_start = threading.Condition(self._lock)  # the threads of jobs wait for this
         self._jobs: dict[str, ClaimedJob] = {}  # the jobs that hold a slot, by their ids
         self._busy: set[ClaimedJob] = set()  # the jobs whose threads still work on them
         self._running: set[ClaimedJob] = set()  # the jobs whose handlers run
@@ -45,7 +45,7 @@ class Slots:
         with self._lock:
             return max(self._size - len(self._jobs), 0)
 
-    def has_alone(self) -> bool:
+    def has_isolated_job(self) -> bool:
         """Return whether a job runs alone or waits to run alone.  Until it ends, no other job can start."""
         with self._lock:
             return any(
@@ -106,27 +106,27 @@ class Slots:
             if is_free and self._jobs.get(job.offer.job_id) is job:
                 del self._jobs[job.offer.job_id]
                 self._threads -= job.is_abandoned
-                self._may_have_room.notify_all()
+                self._slot_freed.notify_all()
             self._may_start.notify_all()
 
     def skip_wait(self, job: ClaimedJob) -> None:
-        """End the wait of a job in `make_room`, even if handlers of other jobs run."""
+        """End the wait of a job in `wait_for_turn`, even if handlers of other jobs run."""
         with self._lock:
             self._skips_wait.add(job)
             self._may_start.notify_all()
 
     def notify(self) -> None:
-        """Wake all threads that wait in `wait` or `make_room`, so that they check their conditions again."""
+        """Wake all threads that wait in `wait` or `wait_for_turn`, so that they check their conditions again."""
         with self._lock:
             self._notify()
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> None:
         """Wait until the condition holds, but at most the given seconds."""
         with self._lock:
-            self._may_have_room.wait_for(condition, seconds)
+            self._slot_freed.wait_for(condition, seconds)
 
     @contextmanager
-    def make_room(self, job: ClaimedJob) -> Generator[bool, None, None]:
+    def wait_for_turn(self, job: ClaimedJob) -> Generator[bool, None, None]:
         """Wait until the handler of a job may run; yield ``False`` if the handler must not be called any more."""
         with self._lock:
             self._waits_alone += job.must_run_alone
@@ -142,7 +142,7 @@ class Slots:
                 self._running.discard(job)
                 self._skips_wait.discard(job)
                 if job.must_run_alone:
-                    self._may_have_room.notify_all()
+                    self._slot_freed.notify_all()
                 self._may_start.notify_all()
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ class Slots:
             self._queue.put(None)
 
     def _notify(self) -> None:
-        self._may_have_room.notify_all()
+        self._slot_freed.notify_all()
         self._may_start.notify_all()
 
     def _is_over(self, job: ClaimedJob) -> bool:
@@ -177,7 +177,13 @@ class Slots:
                 copy_context().run(self._work, job)  # context variables that a handler sets do not reach the next job
             except BaseException as failure:  # noqa: BLE001 - the thread must stay available for the next job
                 arguments = (job.offer.job_id, type(failure).__name__)
-                self._emitter.log(logging.CRITICAL, "job=%s %s", *arguments, offer=job.offer, details=job.details)
+                self._emitter.log(
+                    logging.CRITICAL,
+                    "job=%s a bug of cp-thirdparty: %s",
+                    *arguments,
+                    offer=job.offer,
+                    details=job.details,
+                )
             finally:
                 with self._lock:
                     self._busy.discard(job)

@@ -116,7 +116,7 @@ def _take_snapshot(path: Path, directory: Path) -> Path:
         if copy is not None:
             return copy
         shutil.rmtree(attempt)
-    raise JournalError("the journal cannot be read: it was changed each time that it was copied; read it once more")
+    raise JournalError("the journal cannot be read: it was changed during each of several copies; try again")
 
 
 def _try_copy(path: Path, directory: Path) -> Path | None:
@@ -173,8 +173,8 @@ def _lock(connection: sqlite3.Connection) -> None:
         return
     # SQLite would have to undo an unfinished change first, which a read-only connection cannot do.
     raise JournalError(
-        "the journal cannot be read: a change of it is not finished; if no worker uses it, one was killed, and the "
-        "next worker that opens it undoes the change"
+        "the journal cannot be read: a change is not finished; if no worker uses the journal, a worker was "
+        "killed, and the next worker that opens the journal undoes the change"
     )
 
 

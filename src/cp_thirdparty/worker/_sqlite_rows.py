@@ -35,12 +35,11 @@ _LENGTH: Final = "octet_length({0})" if sqlite3.sqlite_version_info >= (3, 43) e
 _NAME_LENGTH: Final = 200
 
 
-def bounded(column: str) -> str:
+def limit(column: str) -> str:
     """
-    Return SQL that reads a value of limited length.
+    Return SQL that reads a column, or only the first bytes of a value that is longer than any value of a journal.
 
-    Of a value that is longer than any value of a journal, it reads the first bytes only.  They have the type BLOB, so
-    the row is set aside.
+    These bytes have the type BLOB, so the row is set aside.
     """
     length = _LENGTH.format(column)
     return (
@@ -50,7 +49,7 @@ def bounded(column: str) -> str:
 
 
 _COLUMNS: Final = ", ".join(
-    bounded(column)
+    limit(column)
     for column in (
         *("id", "scope", "job_id", "client_id", "state", "result", "may_be_accepted", "outcome", "crashes"),
         *("is_suspect", "owner", "claimed_at", "changed_at", "nonce"),
@@ -60,8 +59,8 @@ _COLUMNS: Final = ", ".join(
 # cause, and each job with a crash becomes a suspect.
 OLD_CRASHES: Final = "0, crashes <> 0"
 _OLD_COLUMNS: Final = (
-    f"0, '', {bounded('job_id')}, {bounded('client_id')}, {bounded('state')}, {bounded('result')}, 1, "
-    f"{bounded('outcome')}, {OLD_CRASHES}, {bounded('owner')}, NULL, {bounded('changed_at')}, NULL"
+    f"0, '', {limit('job_id')}, {limit('client_id')}, {limit('state')}, {limit('result')}, 1, "
+    f"{limit('outcome')}, {OLD_CRASHES}, {limit('owner')}, NULL, {limit('changed_at')}, NULL"
 )
 
 # The value of `is_suspect` for a job whose handler is the only one that runs now.
@@ -137,7 +136,7 @@ def load_scopes(connection: sqlite3.Connection) -> Scopes:
     A scope that cannot be read is left out; `read_row` then sets the rows of this scope aside.
     """
     scopes: dict[str, JobScope] = {}
-    select = f"SELECT {bounded('key')}, {bounded('scope')} FROM scopes"  # noqa: S608 - ours
+    select = f"SELECT {limit('key')}, {limit('scope')} FROM scopes"  # noqa: S608 - ours
     for key, text in connection.execute(select):
         scope = read_scope(text)
         if scope is not None:

@@ -6,7 +6,7 @@ task has a file, its permit.  If the process of the pool removes the permit firs
 removes the permit first, the handler is never called.
 
 On a Dask cluster, a handler must begin only once.  Dask runs a task again if a process has ended that ran the task or
-stored its result.  Dask never runs a task in two processes at the same time, so it is enough to note the begin of the
+stored its result.  Dask never runs a task in two processes at the same time, so it is enough to note the start of the
 handler in the scheduler of Dask.
 """
 
@@ -25,11 +25,7 @@ WITHDRAWN: Final = "the handler was not called in time"
 
 
 class Permits:
-    """
-    The permits of a worker.
-
-    They are files in a temporary directory, so a later sweep removes them if the worker was killed.
-    """
+    """The permits of a worker: files in a temporary directory, which a later sweep removes if the worker was killed."""
 
     def __init__(self) -> None:
         self._directory: PrivateDirectory | None = None

@@ -20,7 +20,7 @@ from cp_thirdparty.worker._sqlite_rows import (
     NO_SCOPE,
     OLD_CRASHES,
     Row,
-    bounded,
+    limit,
     load_scopes,
     read_row,
     select_rows,
@@ -28,7 +28,7 @@ from cp_thirdparty.worker._sqlite_rows import (
 from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, Recovered, SetAside
 
 _OLD: Final = "job_id, client_id, state, result, outcome, owner, changed_at"
-_FREE: Final = f"state <> 'DONE' AND {bounded('owner')} IS ?"
+_FREE: Final = f"state <> 'DONE' AND {limit('owner')} IS ?"
 _NEW: Final = f"scope, crashes, is_suspect, {_OLD}"
 _MOVE: Final = (
     f"INSERT OR REPLACE INTO entries ({_NEW}) SELECT '{NO_SCOPE}', {OLD_CRASHES}, {_OLD} FROM jobs WHERE {_FREE}",  # noqa: S608 - ours
@@ -45,7 +45,7 @@ _UPDATE: Final = "UPDATE entries SET owner = ?, crashes = ?, is_suspect = ? WHER
 def list_owners(connection: sqlite3.Connection) -> set[object]:
     """Return the owners of unfinished jobs."""
     owners = " UNION ".join(
-        f"SELECT {bounded('owner')} FROM {table} WHERE state <> 'DONE'"  # noqa: S608 - ours
+        f"SELECT {limit('owner')} FROM {table} WHERE state <> 'DONE'"  # noqa: S608 - ours
         for table in ("entries", "jobs")
     )
     return {owner for (owner,) in connection.execute(owners) if owner is not None}
@@ -89,8 +89,8 @@ def take_over(connection: sqlite3.Connection, *, scope: JobScope, owner: str, de
             _release(connection, row)
             continue
         is_cause = row.is_suspect == ALONE or running[row.owner] == 1
-        is_innocent = row.owner is None or (row.owner in alone and row.is_suspect != ALONE)
-        entry = recovered if is_innocent else mark_crash(recovered, is_cause=is_cause)
+        is_unaffected = row.owner is None or (row.owner in alone and row.is_suspect != ALONE)
+        entry = recovered if is_unaffected else mark_crash(recovered, is_cause=is_cause)
         if is_ours and row.job_id not in taken:
             taken.add(row.job_id)
             entries.append(entry)
@@ -124,7 +124,7 @@ def end_job(connection: sqlite3.Connection, *, job_id: str, dead: Collection[obj
     if not ends and (rows or old):
         raise JournalError("a running worker has the job; stop the worker, then end the job")
     if not ends:
-        raise JournalError("there is no unfinished job of this id")
+        raise JournalError("there is no unfinished job with this id")
     for row in ends:
         connection.execute(_END, (outcome, now, row.id))
 

@@ -43,7 +43,7 @@ def sweep_workspaces() -> tuple[str, ...]:
     """
     Remove the temporary directories of processes that have ended, and return the names of these directories.
 
-    They are searched in the directory for temporary files of the system.
+    Only the system's directory for temporary files is searched.
     """
     # If the directory for temporary files does not exist or cannot be listed, the worker must start all the same.
     with suppress(OSError):

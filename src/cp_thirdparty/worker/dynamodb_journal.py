@@ -16,9 +16,9 @@ from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import AnyJob
 from cp_thirdparty.worker._dynamodb_rows import (
     Takeover,
+    create_finished_item,
     create_item,
-    finished,
-    mark_finished,
+    create_mark,
     partition_of_mark,
     read_item,
     read_open,
@@ -35,14 +35,14 @@ __all__ = ["DynamoDBJournal", "dynamodb_table"]
 
 _SECONDS_OF_A_DAY: Final = 86_400
 
-# Seconds for which a write counts as directly before the report of a result.
+# Seconds after a write of the job in which `hold` makes no write of its own.
 _FRESH: Final = 1.0
 
-# How often a command looks within a lease: as often as a worker renews it.
-_LOOKS: Final = 6
+# How often a command checks the leases within the time of a lease, which is how often a worker renews its lease.
+_CHECKS: Final = 6
 
-# The part of a lease that must be left for a report: with less it would hardly succeed.
-_LEAST: Final = 1 / 4
+# The part of a lease that must be left for a report.  With less time, a report would hardly succeed.
+_LEAST_PART: Final = 1 / 4
 
 _OWN: Final = "#owner = :owner"
 _ENDED: Final[FinishedOutcome] = "ended by an operator"
@@ -86,26 +86,26 @@ class DynamoDBJournal:
     A journal in a DynamoDB table, which the workers of several machines share.
 
     Each change is one conditional write, three writes when a job finishes; it is durable when the method returns.  Each
-    object has a lease in the table, which a thread renews.  When the lease of a worker is over, another worker takes
-    its jobs over.  Leases are compared with the other worker's own timer, so clocks may differ.  Thread-safe.
+    object has a lease in the table, which a thread renews.  When the lease of a worker has expired, another
+    worker takes its jobs over.  Each worker measures leases with its own timer, so clocks may differ.  Thread-safe.
 
     Before each attempt to report a result, the worker confirms by a conditional write that it still has the job, and
-    the attempt ends before its lease does.  CodePipeline does not take a fencing token, so a worker that stands still
+    the attempt ends before its lease does.  CodePipeline does not take a fencing token, so a worker that is paused
     between this write and the attempt may report a job that was taken over.  CodePipeline accepts one of the results.
 
     Each method raises `cp_thirdparty.exceptions.JournalError` if the table cannot be read or written.
 
-    One object belongs to one worker.  A child of a fork can neither write nor close it.
+    One object belongs to one worker.  A forked child can neither write to the object nor close it.
 
-    It keeps ids, scopes, states and results, and no secret; a continuation token is part of a result.
+    The table contains ids, scopes, states and results, and no secret; a continuation token is part of a result.
 
     Args:
         table_name: The table; `dynamodb_table` describes it.
         client: An existing client of botocore or boto3 for DynamoDB; ``None`` for one with the region and the
             credentials of the environment and short timeouts.
-        takeover_seconds: Seconds or a ``timedelta`` from the death of a worker until another one has its jobs.  A
-            worker renews its lease twelve times in these seconds, and stops to report when it could not for half of
-            them.
+        takeover_seconds: Seconds or a ``timedelta`` within which another worker takes over the jobs of a worker that
+            has ended.  A worker renews its lease twelve times in these seconds, and reports nothing if it could not
+            renew the lease for half of them.
         keep_finished: Days or a ``timedelta`` after which DynamoDB's time to live deletes finished jobs, at least 0;
             ``None`` for never.  The worker's own ``keep_finished`` applies too.
         clock: Returns the time in seconds since 1970.
@@ -142,7 +142,7 @@ class DynamoDBJournal:
             clock=clock,
             jobs=self._owned,
         )
-        self._lock = threading.Lock()  # of claims
+        self._lock = threading.Lock()  # guards the claims of one job
         self._recovery = threading.Lock()
 
     @property
@@ -161,7 +161,7 @@ class DynamoDBJournal:
         return self._lease.look_seconds
 
     def claim(self, job: AnyJob, scope: JobScope) -> bool:
-        """Record that the job is about to be acknowledged; return ``False`` when a worker has it."""
+        """Record that the job is about to be acknowledged; return ``False`` if a worker has the job."""
         self._lease.ensure()
         item = create_item(job, scope, owner=self._lease.name, now=self._clock())
         uncertain = JournalState.UNCERTAIN.value
@@ -169,7 +169,7 @@ class DynamoDBJournal:
             known = self._find(job.job_id)
             if known is not None and (known.item[SORT] != item[SORT] or known.item["state"] != uncertain):
                 return False
-            # Before the write, so that a claim whose response is lost can be released.
+            # Stored before the write, so that a claim whose response is lost can be released.
             owned = self._owned[job.job_id] = _Owned(item, self._timer())
         condition = "attribute_not_exists(#owner) OR #state = :uncertain OR #write = :write"
         is_free = self._table.put(item, condition, uncertain=uncertain, write=item["write"])
@@ -218,30 +218,30 @@ class DynamoDBJournal:
         """
         Confirm by a conditional write that this object still has the job.
 
-        A change of the job within the last second is such a write.
+        A change of the job within the last second counts as such a write.
 
         Returns:
-            For how many seconds no other worker can take the job over; 0 if one has it, or may have it.
+            For how many seconds no other worker can take the job over; 0 if another worker has the job or may have it.
 
         Raises:
-            cp_thirdparty.exceptions.JournalError: It cannot be found out.
+            cp_thirdparty.exceptions.JournalError: The table cannot be written, or the lease ends too soon for a report.
         """
         self._lease.ensure()
         owned = self._find(job_id)
         if owned is None or (self._timer() - owned.written_at >= _FRESH and not self._write(job_id, owned, owned.item)):
             return 0.0
         left = self._lease.seconds_left()
-        if left < self._lease.seconds * _LEAST:
+        if left < self._lease.seconds * _LEAST_PART:
             raise JournalError("the lease of this worker ends before a result can be reported")
         return left
 
     def recover(self, scope: JobScope) -> Recovered:
-        """Take over the unfinished jobs of a scope that no living worker has."""
+        """Take over the unfinished jobs of a scope that no running worker has."""
         with self._recovery:
             self._lease.ensure()
             for job_id, owned in self._owned.copy().items():
                 if self._find(job_id) is None:
-                    self._forget(job_id, owned)  # it was taken over
+                    self._forget(job_id, owned)  # another worker has taken the job over
             began_at = self._timer()
             takeover = Takeover(self._table, self._lease, scope, lambda: tuple(self._owned))
             recovered = takeover.run()
@@ -249,21 +249,21 @@ class DynamoDBJournal:
             return recovered
 
     def is_finished(self, job_id: str, scope: JobScope) -> bool:
-        """Return whether a job of that id and scope is finished, and was not deleted since; it reads one item."""
+        """Return whether a job is finished and was not deleted; this reads one item."""
         return any(self._table.query(partition_of_mark(job_id, text_of_scope(scope))))
 
     def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
         """
-        Yield the jobs, in no order.  Those that cannot be read are left out.
+        Yield the jobs, in no particular order.  Jobs that cannot be read are left out.
 
-        A worker counts as alive until this object has seen for the time of its lease that it is not.
+        A worker counts as alive until this object has observed for the time of a lease that it was not renewed.
         """
         for entry in self._read_all(unfinished_only=unfinished_only):
             if isinstance(entry, JournalEntry):
                 yield entry
 
     def _read_all(self, *, unfinished_only: bool) -> Iterator[JournalEntry | SetAside]:
-        """Yield the jobs, and the unfinished ones that cannot be read; the command line shows them."""
+        """Yield the jobs, and a `SetAside` for each unfinished job that cannot be read."""
         found = read_open(self._table)
         dead = found.list_dead(self._lease.find_dead(found.leases))
         for item in found.jobs:
@@ -277,10 +277,10 @@ class DynamoDBJournal:
 
     def _observe_owners(self) -> Iterator[tuple[float, float]]:
         """
-        Look at the leases until each worker that has a job has renewed its lease or counts as dead.
+        Check the leases until each worker that has a job has renewed its lease or counts as dead.
 
         Yields:
-            Before each further look, the seconds to wait, and the seconds after which the last worker counts as dead.
+            Before each further check, the seconds to wait, and the seconds after which the last worker counts as dead.
         """
         first: dict[str, object] = {}
         while True:
@@ -295,7 +295,7 @@ class DynamoDBJournal:
             if not silent:
                 return
             seconds = [self._lease.longest_silence(lease) for lease in silent]
-            yield min(seconds) / _LOOKS, max(seconds)
+            yield min(seconds) / _CHECKS, max(seconds)
 
     def prune(self, *, older_than: float, limit: int) -> int:
         """
@@ -310,7 +310,7 @@ class DynamoDBJournal:
         items = self._table.query(DONE, before=sort_by_time(max(older_than, 0.0)))
         old = list(islice((item for item in items if not _is_later(item.get("changed_at"), older_than)), limit))
         # Delete the marks first: a mark whose job is gone would never be found again.
-        marks = [mark_finished(item, expires_at=None) for item in old]
+        marks = [create_mark(item, expires_at=None) for item in old]
         each = {mark[PARTITION]: mark for mark in marks}
         deleted = {mark[PARTITION] for mark in self._table.delete_all(list(each.values()))}
         found = zip(old, marks, strict=True)
@@ -318,14 +318,14 @@ class DynamoDBJournal:
 
     def end(self, job_id: str) -> None:
         """
-        Mark an unfinished job as finished, on behalf of an operator.  CodePipeline gets no result of it.
+        Mark an unfinished job as finished, on behalf of an operator.  No result is reported to CodePipeline.
 
         Args:
-            job_id: Id of a job that no living worker has, or that is `JournalState.UNCERTAIN`.
+            job_id: Id of a job that no running worker has, or that is `JournalState.UNCERTAIN`.
 
         Raises:
-            cp_thirdparty.exceptions.JournalError: There is no such job, a worker has it that this object does not know
-                to be dead, or the table cannot be written.
+            cp_thirdparty.exceptions.JournalError: There is no such job, a worker has it that does not count as dead, or
+                the table cannot be written.
         """
         found = read_open(self._table)
         dead = found.list_dead(self._lease.find_dead(found.leases))
@@ -339,18 +339,18 @@ class DynamoDBJournal:
             raise JournalError(
                 "a running worker has the job; stop the worker, then end the job"
                 if items
-                else "there is no unfinished job of this id"
+                else "there is no unfinished job with this id"
             )
         for item in ends:
             self._finish(item, _ENDED)
 
     def close(self) -> None:
         """
-        Release all unfinished jobs, and end the lease.  In a child of a fork it does nothing.
+        Release all unfinished jobs, and end the lease.  In a forked child, do nothing.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The jobs could not be released.  Other workers take them over when
-                the lease is over.
+                the lease has expired.
         """
         if self._lease.is_stopped:
             return
@@ -366,13 +366,13 @@ class DynamoDBJournal:
         raise TypeError("a DynamoDBJournal cannot be pickled, because it has a lease; create one in each process")
 
     def _find(self, job_id: str) -> _Owned | None:
-        """Return a job of this object, unless another worker has taken this one for dead."""
+        """Return a job of this object; ``None`` if the lease has changed, so that other workers take the job over."""
         self._lease.refuse_other_process()
         owned = self._owned.get(job_id)
         return owned if owned is not None and owned.item["owner"] == self._lease.name else None
 
     def _forget(self, job_id: str, owned: _Owned) -> None:
-        """Forget a job, unless this object has claimed it again during a call that took long."""
+        """Remove a job from this object, unless the object has claimed the job again meanwhile."""
         with self._lock:
             if self._owned.get(job_id) is owned:
                 del self._owned[job_id]
@@ -388,8 +388,8 @@ class DynamoDBJournal:
         self._write(job_id, owned, item)
 
     def _write(self, job_id: str, owned: _Owned, item: Item) -> bool:
-        """Write a job; return ``False`` if another worker has it."""
-        owned.item = item  # also if the write fails: the next one has the change
+        """Write a job; return ``False`` if another worker has the job."""
+        owned.item = item  # even if this write fails, so that the next write contains the change
         written_at = self._timer()
         if not self._table.put(item, _OWN, owner=item["owner"]):
             self._forget(job_id, owned)
@@ -398,12 +398,12 @@ class DynamoDBJournal:
         return True
 
     def _finish(self, item: Item, outcome: FinishedOutcome) -> None:
-        """Move a job to the finished ones: first to its new place, so that nothing between the writes loses it."""
+        """Move a job to the finished jobs.  The new item is written first, so that a crash loses nothing."""
         now = self._clock()
         days = self._keep_finished
         expires_at = None if days is None else int(now + days * _SECONDS_OF_A_DAY)
-        self._table.put(finished(item, outcome=outcome, now=now, expires_at=expires_at))
-        self._table.put(mark_finished(item, expires_at=expires_at))
+        self._table.put(create_finished_item(item, outcome=outcome, now=now, expires_at=expires_at))
+        self._table.put(create_mark(item, expires_at=expires_at))
         owner = item.get("owner")
         if owner is None:
             self._table.delete(item, "attribute_not_exists(#owner)")
@@ -411,7 +411,7 @@ class DynamoDBJournal:
             self._table.delete(item, _OWN, owner=owner)
 
     def _is_expired(self, item: Item) -> bool:
-        """Return whether a finished job is due: DynamoDB may take days to delete it."""
+        """Return whether a finished job has expired; DynamoDB may delete it days later."""
         expires_at = item.get(EXPIRY)
         return isinstance(expires_at, int) and expires_at < self._clock()
 

@@ -62,7 +62,7 @@ class JobEvent:
                                                                  reported
     ``timed_out``          ERROR    ``failure_type``             the job took too long or the worker stops; a failure is
                                                                  reported
-    ``executor_failed``    ERROR                                 the process of the handler died, or could not start it
+    ``executor_failed``    ERROR                                 the process of the handler crashed or could not start
     ``journal_failed``     ERROR                                 the journal could not be written; the job continues
     ``uncertain``          ERROR                                 the ownership of the job is unknown; an operator should
                                                                  look at it

@@ -226,11 +226,11 @@ class Job(Generic[_ConfigurationT_co]):
         return f"<{type(self).__name__} {show(self.id)}>"
 
     def __getstate__(self) -> None:
-        raise TypeError("a Job cannot be pickled, because it has secrets and open files; send what you need of it")
+        raise TypeError("a Job cannot be pickled, because it has secrets and open files; send the values that you need")
 
 
 class _JobLogger(_LoggerAdapter):
-    """Adds the job's id to the begin of each message, and the job's fields to the ``extra`` of the caller."""
+    """Adds the job's id to the start of each message, and the job's fields to the ``extra`` of the caller."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         kwargs["extra"] = {**(self.extra or {}), **kwargs.get("extra", {})}

@@ -72,14 +72,14 @@ __all__ = ["LambdaHandler"]
 _ConfigurationT = TypeVar("_ConfigurationT")
 
 # The longest time that a Lambda function can run, in seconds, according to the quotas of AWS Lambda.
-_LONGEST: Final = 900.0
+_MAX_FUNCTION_SECONDS: Final = 900.0
 
 # How many characters of a job id a message shows.  The ids of CodePipeline are much shorter, but an event is untrusted.
-_LONGEST_ID: Final = 100
+_ID_CHARACTERS: Final = 100
 
 # How many times a function checks whether the environment that has its job has ended.  A journal with leases may need
 # six checks before it lets another environment take the job over.
-_LOOKS: Final = 6
+_TAKEOVER_CHECKS: Final = 6
 
 # For each outcome of a job that is recorded in a journal: whether the function raises, so that Lambda delivers the
 # event again.  The function does not raise if the journal has the job as finished.  Without a journal, it never raises
@@ -99,7 +99,7 @@ NEEDS_REDELIVERY: Final[Mapping[type[Outcome], bool]] = {
 # next delivery of the event finds the job in the journal.
 _REASONS: Final[Mapping[type[Outcome], str]] = {LostRace: "another environment has it"}
 
-_STALE: Final = "The event of job {job_id} is too old: its artifact credentials have expired."
+_EXPIRED: Final = "The event of job {job_id} is too old: its artifact credentials have expired."
 _UNREADABLE: Final = "The event of job {job_id} cannot be read: {problem}."
 
 
@@ -205,7 +205,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         if journal is not None:
             check_callable("journal", journal, "no arguments")
         self._runner: Runner[Any] = Runner(
-            connect=_no_client, handler=handler, configuration=configuration, tokens=None, artifacts=artifacts
+            connect=_placeholder_connect, handler=handler, configuration=configuration, tokens=None, artifacts=artifacts
         )
         pickle_runner(self._runner)  # raises here, and not at the first event, if something cannot be pickled
         self._client = KeptClient(connect)
@@ -242,7 +242,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         limits = self._read_limits(context)
         if self._counter is not None:
             self._counter.begin(limits.ends_at)
-        job, failure = _read(event)
+        job, failure = _read_event(event)
         details = find_details(job)
         if not is_invoke_action(event):
             returned = ReturnedResult(details)
@@ -266,18 +266,18 @@ class LambdaHandler(Generic[_ConfigurationT]):
         outcome: Outcome | None
         try:
             writer = self._open_journal(event, self._create_journal)
-            outcome = self._find_outcome(writer, event, calls, failure, limits)
+            outcome = self._run_with_journal(writer, event, calls, failure, limits)
         except JournalError as error:
-            outcome = Rejected(job=_find_offer(event), reason=show(str(error)), error=type(error).__name__)
+            outcome = Rejected(job=_create_job(event), reason=show(str(error)), error=type(error).__name__)
             self._emit_outcome(outcome, limits)
         if outcome is None or not NEEDS_REDELIVERY[type(outcome)]:
             return
         why = outcome.reason if isinstance(outcome, Rejected) else _REASONS.get(type(outcome), "the journal keeps it")
         raise JournalError(
-            f"job {printable(event.id, _LONGEST_ID)} has no result yet: {why}; Lambda must deliver the event again"
+            f"job {printable(event.id, _ID_CHARACTERS)} has no result yet: {why}; Lambda must deliver the event again"
         )
 
-    def _find_outcome(
+    def _run_with_journal(
         self,
         writer: JournalWriter,
         event: LambdaJobEvent,
@@ -311,7 +311,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         if entry is not None:  # an environment was killed between writing the finished job and deleting its entry
             writer.withdraw(event.id)
         calls.repeat(partial(writer.find_result, event.id))
-        self._emit_outcome(LostRace(job=_find_offer(event)), limits)
+        self._emit_outcome(LostRace(job=_create_job(event)), limits)
         return None
 
     def _warn(self, problem: str) -> None:
@@ -333,11 +333,11 @@ class LambdaHandler(Generic[_ConfigurationT]):
     ) -> Outcome:
         runner = attrs.evolve(self._runner, connect=EventClient(event).connect)
         invocation = Invocation(
-            _find_offer(event),
+            _create_job(event),
             tokens=None,
             clients=EventClients(calls, self._emitter),
             create_engine=partial(ProcessEngine, runner, ProcessPerJob(1), self._emitter),
-            job_timeout=_LONGEST,
+            job_timeout=_MAX_FUNCTION_SECONDS,
             ends_at=limits.ends_at,
             emitter=self._emitter,
             recorder=writer,
@@ -365,7 +365,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
             JournalError: The journal cannot be created, or its entry of this job is wrong and could not be corrected.
         """
         if self._journal is None:
-            journal = self._journal_calls.call(_LONGEST, create)
+            journal = self._journal_calls.call(_MAX_FUNCTION_SECONDS, create)
             if isinstance(journal, NotReturned):
                 raise JournalError("journal has not returned in time")
             if isinstance(journal, Raised):
@@ -381,8 +381,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
             self._writers[scope] = writer
         for each in self._writers.values():
             each.repair(lambda _: False)
-        if writer.is_unclear(event.id):
-            raise JournalError("what the journal has of this job could not be corrected")
+        if writer.must_repair(event.id):
+            raise JournalError("the entry of this job in the journal is wrong and could not be corrected")
         return writer
 
 
@@ -421,14 +421,14 @@ def _take_over(writer: JournalWriter, job_id: str, limits: _Limits) -> JournalEn
     Raises:
         JournalError: The journal cannot be read, or the time of the function is too short for this wait.
     """
-    for _ in range(_LOOKS):
+    for _ in range(_TAKEOVER_CHECKS):
         entry = _recover(writer, job_id)
         if entry is not None or math.isinf(writer.recovery_seconds) or job_id not in writer.find_unfinished():
             return entry
         if limits.seconds_left() <= writer.recovery_seconds:
             raise JournalError(
-                "another environment has it, and the time of the function is too short to find out whether that one is "
-                "dead; give the function more time than the journal's takeover needs"
+                "another environment has it, and the time of the function is too short to wait for a takeover; "
+                "give the function more time than a takeover by the journal needs"
             )
         time.sleep(writer.recovery_seconds)
     return _recover(writer, job_id)
@@ -450,7 +450,7 @@ def _recover(writer: JournalWriter, job_id: str) -> JournalEntry | None:
     return found
 
 
-def _read(event: Any) -> tuple[LambdaJobEvent, FailureDetails | None]:
+def _read_event(event: Any) -> tuple[LambdaJobEvent, FailureDetails | None]:
     """
     Return the job of an event, and the failure to report if the handler must not be called for it.
 
@@ -463,20 +463,20 @@ def _read(event: Any) -> tuple[LambdaJobEvent, FailureDetails | None]:
         job_id = find_job_id(event)
         if job_id is None:
             raise
-        return LambdaJobEvent(id=job_id, data=JobData()), _describe(_UNREADABLE, job_id, problem=error)
+        return LambdaJobEvent(id=job_id, data=JobData()), _create_failure(_UNREADABLE, job_id, problem=error)
     if not job.id:
         raise ResponseDecodeError(["id: must not be empty"])
     expires_at = job.credentials_expire_at
-    is_stale = expires_at is not None and expires_at.timestamp() <= time.time()
-    return job, _describe(_STALE, job.id) if is_stale else None
+    is_expired = expires_at is not None and expires_at.timestamp() <= time.time()
+    return job, _create_failure(_EXPIRED, job.id) if is_expired else None
 
 
-def _describe(sentence: str, job_id: str, **values: object) -> FailureDetails:
-    message = sentence.format(job_id=printable(job_id, _LONGEST_ID), **values)
+def _create_failure(sentence: str, job_id: str, **values: object) -> FailureDetails:
+    message = sentence.format(job_id=printable(job_id, _ID_CHARACTERS), **values)
     return FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)
 
 
-def _find_offer(event: LambdaJobEvent) -> CustomJob:
+def _create_job(event: LambdaJobEvent) -> CustomJob:
     return CustomJob(id=event.id, data=JobData(), nonce="", account_id=event.account_id)
 
 
@@ -484,5 +484,5 @@ def _connect() -> CustomJobClient:
     return CustomJobClient.create(connect_timeout=2.0, read_timeout=3.0)
 
 
-def _no_client() -> Any:
-    """Fill the field ``connect`` of the runner; `_run` replaces it with the `EventClient` of each event."""
+def _placeholder_connect() -> Any:
+    """Do nothing: `_run` replaces this function in the runner by one that returns the `EventClient` of the event."""

@@ -58,7 +58,7 @@ class Gone:
 @attrs.frozen(kw_only=True)
 class Rejected:
     """
-    The job was not claimed here, so CodePipeline offers it again.
+    This worker did not claim the job, so CodePipeline offers it again.
 
     Attributes:
         job: The job.

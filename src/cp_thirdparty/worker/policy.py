@@ -60,7 +60,7 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
         if not member.is_known:
             # An unknown value could contain an asterisk, which is a wildcard in an ARN.
             raise InvalidRequestError(f"action_type_id.{part}", "must be one that CodePipeline has")
-    partition = _check_place(region, account)
+    partition = _find_partition(region, account)
     parts = f"{action_type_id.owner}/{action_type_id.category}/{action_type_id.provider}/{action_type_id.version}"
     operations = CUSTOM if action_type_id.owner == ActionOwner.CUSTOM else THIRD_PARTY
     # Only the user guide, and only for custom actions, writes the owner in lower case.
@@ -90,7 +90,7 @@ def journal_policy(table_name: str, *, region: str, account: str) -> dict[str, A
     """
     if not _TABLE.fullmatch(table_name):
         raise InvalidRequestError("table_name", "must be the name of a DynamoDB table")
-    resource = f"arn:{_check_place(region, account)}:dynamodb:{region}:{account}:table/{table_name}"
+    resource = f"arn:{_find_partition(region, account)}:dynamodb:{region}:{account}:table/{table_name}"
     return _create_policy("Journal", [f"dynamodb:{operation}" for operation in _JOURNAL], [resource])
 
 
@@ -99,11 +99,11 @@ def _create_policy(sid: str, actions: list[str], resources: list[str] | str) -> 
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def _check_place(region: str, account: str) -> str:
-    """Check a region and an account, and return the partition of the region."""
+def _find_partition(region: str, account: str) -> str:
+    """Return the partition of a region; raise if the region or the account is not valid."""
     if not _ACCOUNT.fullmatch(account):
         raise InvalidRequestError("account", "must be the 12 digits of an AWS account")
-    partition = _partition(region)
+    partition = _read_partition(region)
     if partition is None:
         raise InvalidRequestError("region", "must be the name of an AWS region")
     return partition
@@ -126,7 +126,7 @@ def lambda_policy() -> dict[str, Any]:
     return _create_policy("JobResults", actions, "*")
 
 
-def _partition(region: str) -> str | None:
+def _read_partition(region: str) -> str | None:
     session = botocore.session.Session()
     data_loader.install(session)
     try:

@@ -60,7 +60,7 @@ class EnvironmentTokens:
     or use another source of tokens, such as `SecretsManagerTokens`.
 
     Attributes:
-        prefix: The begin of the name of each variable.
+        prefix: The start of the name of each variable.
     """
 
     prefix: str = "CP_CLIENT_TOKEN_"
@@ -112,7 +112,7 @@ class SecretsManagerTokens:
         self._endpoint_url = endpoint_url
         self._keep = read_seconds("keep", keep, least=0, most=math.inf)
         self._clock = clock
-        self._begin()
+        self._reset()
 
     def __call__(self, client_id: str) -> SecretStr | None:
         """
@@ -137,7 +137,7 @@ class SecretsManagerTokens:
         with self._lock:
             self._known.pop(client_id, None)
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[SecretStr | None, float]] = {}
         self._made: tuple[int, BaseClient] | None = None
@@ -194,7 +194,7 @@ class SecretsManagerTokens:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._begin()
+        self._reset()
 
 
 # These event handlers limit the time and the length of responses, as in the clients of CodePipeline.

@@ -57,7 +57,7 @@ _TICK = 0.25
 # Seconds that `connect` and `executor` have to return if the worker is stopped while it starts.
 _START_SECONDS = 5.0
 
-_CLOCK_FAILS = "clock %s; while it cannot be read, the time goes on without it"
+_CLOCK_FAILS = "clock %s; until it works again, the worker computes the time without it"
 
 
 class JobWorker(Generic[_ConfigurationT]):
@@ -65,9 +65,9 @@ class JobWorker(Generic[_ConfigurationT]):
     Works on the jobs of one action type.
 
     Every acknowledged job gets exactly one accepted result.  If that is impossible, the job stays in the journal and
-    the worker reports it.  A handler may run twice for one job in two cases: its worker or process dies while it runs
-    and ``is_idempotent`` is set, or the response to an acknowledgement is lost and another worker claims the job at
-    that moment.
+    the worker reports it.  A handler may run twice for one job in two cases: its worker or process crashes while it
+    runs and ``is_idempotent`` is set, or the response to an acknowledgement is lost and another worker claims the job
+    at that moment.
 
     Many workers, in many processes and on many machines, may work on one action type.  `stop()` and `health()` may be
     called from any thread; one worker runs at most once at a time.
@@ -332,7 +332,7 @@ class JobWorker(Generic[_ConfigurationT]):
             cp_thirdparty.exceptions.JournalError: The journal cannot be read at the start.
             cp_thirdparty.exceptions.WorkerStuckError: The handlers in all slots have hung for at least the seconds of
                 the grace.  Let the process end: the hanging threads do not prevent that.
-            RuntimeError: The worker runs already.
+            RuntimeError: The worker is already running.
         """
         previous = (
             {number: signal.signal(number, lambda *_: self.stop()) for number in _SIGNALS} if handle_signals else {}
@@ -355,7 +355,7 @@ class JobWorker(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.ThirdPartyError: The poll failed, or the journal could not be read.
-            RuntimeError: The worker runs already.
+            RuntimeError: The worker is already running.
         """
         outcomes: list[Outcome] = []
         with self._turn:
@@ -413,7 +413,7 @@ class JobWorker(Generic[_ConfigurationT]):
     def _run(self, *, polls: int | None, on_outcome: Callable[[Outcome], object] | None) -> bool:
         with self._lock:
             if self._is_running:
-                raise RuntimeError("the worker runs already")
+                raise RuntimeError("the worker is already running")
             self._is_running = True
         try:
             loop = self._loop = self._open(on_outcome)
