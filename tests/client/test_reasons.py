@@ -98,7 +98,7 @@ _CREDENTIALS: dict[str, tuple[Setup, str, tuple[str, ...]]] = {
     "loop": (
         _profile("role_arn = a\nsource_profile = q\n[profile q]\nrole_arn = a\nsource_profile = p\n"),
         "create",
-        ("source_profile leads in a circle: p, q",),
+        ("the source_profile settings form a circle: p, q",),
     ),
     "no source": (_profile(_ROLE), "create", ("source_profile 'base' does not exist", "profile 'p'")),
     "empty source": (
