@@ -297,7 +297,7 @@ _CREDENTIALS: dict[str, tuple[Setup, str, tuple[str, ...]]] = {
     "container, wrong host": (
         Setup({"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://example.invalid/{MARKER}"}),
         "create",
-        ("the host is not one from which credentials may be read", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+        ("credentials must not be read from this host", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
     ),
     "container, no token file": (
         _container("nothing", {"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "{tmp}/none"}),

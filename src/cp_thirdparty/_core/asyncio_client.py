@@ -33,7 +33,7 @@ from cp_thirdparty._core.send import (
     plain_parameters,
     result_of_failure,
 )
-from cp_thirdparty._core.settings import base_config, check_settings, prepare_session
+from cp_thirdparty._core.settings import base_config, check_settings, prepare
 from cp_thirdparty._core.sources import find_refused_setting
 from cp_thirdparty.exceptions import CallFacts, InvalidRequestError, ThirdPartyError
 from cp_thirdparty.telemetry import CallRecord
@@ -238,7 +238,7 @@ async def _send_request(client: AioBaseClient, request: Request[_T], call: Call)
         async with aio.timeout(call.seconds_left()):
             parsed = await find_method(client, request)(**plain_parameters(request))
         return decode_response(request, call, parsed)
-    except BaseException as failure:  # noqa: BLE001 - the caller raises it again, also a cancellation
+    except BaseException as failure:  # noqa: BLE001 - the caller raises it again, even a cancellation
         if isinstance(failure, asyncio.TimeoutError) and call.is_over():
             clear_frames(failure)
             return result_of_failure(request, call, CallStoppedError())
@@ -281,7 +281,7 @@ class _ClientSettings:
             with Call():  # botocore may load credentials, and log responses
                 if session is None:
                     session = AioSession(profile=self.profile_name)
-                    prepare_session(session)
+                    prepare(session)
                 client = await session.create_client("codepipeline", config=self.config, **self.arguments).__aenter__()
         except Exception as failure:  # noqa: BLE001 - returned as an error of this library
             return configuration_error_of(failure)

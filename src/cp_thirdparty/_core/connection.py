@@ -78,10 +78,10 @@ def _wrap(name: str, own_method: _Method | None, during_call: Callable[..., Any]
         original = getattr(super(AWSConnection, self), name) if own_method is None else own_method.__get__(self)
         if call is None or call.is_finished:
             return original(*arguments, **settings)
-        is_part = _is_used_by(self, call)
-        if self.debuglevel and (is_part or call.request is None) and not call.wire_logs:
+        is_used = _is_used_by(self, call)
+        if self.debuglevel and (is_used or call.request is None) and not call.wire_logs:
             self.debuglevel = 0  # http.client would print requests and responses
-        if not is_part:
+        if not is_used:
             return original(*arguments, **settings)
         return during_call(self, call, original, *arguments, **settings)
 

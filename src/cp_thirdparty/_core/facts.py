@@ -31,7 +31,7 @@ class Failure(Enum):
     TEMPORARY = "nothing was sent, and the cause is temporary"
     PERMANENT = "nothing was sent, and the cause is permanent"
     NO_RESPONSE = "the request was sent, and no complete response arrived"
-    UNTRUSTED = "the response is not one of CodePipeline, or was not checked"
+    UNTRUSTED = "the response is not from CodePipeline, or was not checked"
     UNREADABLE = "CodePipeline accepted the request, and its response cannot be decoded"
     SERVICE_FAULT = "CodePipeline failed (status 5xx)"
     THROTTLED = "CodePipeline throttled the request"

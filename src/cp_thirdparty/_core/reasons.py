@@ -91,7 +91,7 @@ _PHRASES: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"Received non 200 response (?P<status>\d{3}) from container metadata", "the response has status {status}"),
         (r"Unable to parse JSON returned from container metadata", "the response is not JSON"),
         (r"Received error when attempting to retrieve container metadata", "no response"),
-        (r"^Unsupported host ", "the host is not one from which credentials may be read"),
+        (r"^Unsupported host ", "credentials must not be read from this host"),
         (r"^Auth token value is not a legal header value$", "the authorization token has a line break"),
         (r"IMDSv1 has been disabled$", "the metadata service returned no token, and its version 1 is disabled"),
         (r"^No credentials found in credential_source ", "credential_source has no credentials"),
@@ -325,7 +325,7 @@ def _show(name: object) -> str:
     return show(str(name), _NAME_CHARS)
 
 
-def prompt_only_on_terminal(session: botocore.session.Session) -> None:
+def never_prompt(session: botocore.session.Session) -> None:
     """
     Let a session that this library has created ask for an MFA code only if standard input is a terminal.
 

@@ -76,7 +76,7 @@ def send_request(client: BaseClient, request: Request[_T], call: Call) -> Result
         WATCHDOG.start(call)
         try:
             return decode_response(request, call, find_method(client, request)(**plain_parameters(request)))
-        except BaseException as failure:  # noqa: BLE001 - the caller raises it again, also a KeyboardInterrupt
+        except BaseException as failure:  # noqa: BLE001 - the caller raises it again, even a KeyboardInterrupt
             return result_of_failure(request, call, failure)
         finally:
             WATCHDOG.release(call)
@@ -158,7 +158,7 @@ class JobClientBase:
 
     @abstractmethod
     def _open_client(self) -> BaseClient:
-        """Return the client of botocore; raise `InvalidRequestError` if it must not be used here and now."""
+        """Return the client of botocore; raise `InvalidRequestError` if it must not be used in this context."""
 
     @property
     def region_name(self) -> str:

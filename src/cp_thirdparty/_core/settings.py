@@ -49,7 +49,7 @@ def check_settings(
         if rule is not None:
             return InvalidRequestError(name, rule)
     if profile_name is not None and session is not None:
-        return InvalidRequestError("profile_name", "must not be given together with a session, which has its own")
+        return InvalidRequestError("profile_name", "must not be given together with a session, which has a profile")
     return None
 
 
@@ -84,9 +84,9 @@ def is_session(session: object) -> bool:
     return isinstance(session, botocore.session.Session) or callable(getattr(session, "client", None))
 
 
-def prepare_session(session: botocore.session.Session) -> None:
+def prepare(session: botocore.session.Session) -> None:
     """Prepare a session that this library has created."""
-    reasons.prompt_only_on_terminal(session)
+    reasons.never_prompt(session)
     data_loader.install(session)
 
 
@@ -99,7 +99,7 @@ def create_botocore_client(
         with Call():  # botocore may load credentials, and log responses
             if session is None:
                 session = botocore.session.Session(profile=profile_name)
-                prepare_session(session)
+                prepare(session)
                 client = session.create_client("codepipeline", **settings)
                 endpoints.cache_endpoints(client, session)
             elif isinstance(session, botocore.session.Session):

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cp_thirdparty._base.text import show
 from cp_thirdparty._core.failure_frames import FailureFrames
-from cp_thirdparty._core.settings import prepare_session
+from cp_thirdparty._core.settings import prepare
 from cp_thirdparty.exceptions import JournalError
 
 _T = TypeVar("_T")
@@ -53,7 +53,7 @@ def create_client(session: botocore.session.Session | None = None, region_name: 
         region_name: The region; ``None`` for that of the session.
     """
     session = botocore.session.Session() if session is None else session
-    prepare_session(session)
+    prepare(session)
     return session.create_client("dynamodb", region_name=region_name, config=_CONFIG)
 
 

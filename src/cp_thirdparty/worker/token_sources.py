@@ -24,7 +24,7 @@ from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import error_of, foreign_response_error, is_resource_missing
 from cp_thirdparty._core.failure_frames import FailureFrames
 from cp_thirdparty._core.operations import Request
-from cp_thirdparty._core.settings import prepare_session
+from cp_thirdparty._core.settings import prepare
 from cp_thirdparty.exceptions import CredentialsError, ThirdPartyError
 from cp_thirdparty.secrets import SecretStr
 
@@ -146,7 +146,7 @@ class SecretsManagerTokens:
         with self._lock:
             if self._made is None or self._made[0] != os.getpid():
                 session = botocore.session.Session()
-                prepare_session(session)
+                prepare(session)
                 made = session.create_client(
                     "secretsmanager", region_name=self._region_name, endpoint_url=self._endpoint_url
                 )
