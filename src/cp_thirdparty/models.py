@@ -206,8 +206,8 @@ class ActionConfiguration(Model):
     """
     The values that the customer entered for the action.
 
-    Each value is secret, unless a class for `cp_thirdparty.structure_configuration` declares it public, because the
-    service does not mark protected values.
+    Each value is secret, unless a class for `cp_thirdparty.structure_configuration` declares it public.  The service
+    sends protected values in clear and does not mark them.
 
     Raises:
         TypeError: A value is not a string.
