@@ -1,11 +1,11 @@
 """
 Typed AWS CodePipeline actions of partners (third-party) and of your own (custom).
 
-Every name is loaded when it is first used, so importing the package costs next to nothing.
+Each name is loaded at its first use, so importing the package takes almost no time.
 """
 
-# Not that of `typing`: importing `typing` would take most of the time.  Type checkers know the name.  With the
-# annotation, jedi reads the imports below; it completes names in editors.
+# Type checkers know this name.  It is not imported, because importing `typing` would take most of the time.
+# Because of the annotation, jedi, which completes names in editors, reads the imports below.
 TYPE_CHECKING: bool = False
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ __all__ = [
     "structure_configuration",
 ]
 
-# Module -> its names here.
+# Module -> the names that this package provides from it.
 _NAMES = {
     "_base.version": ("__version__",),
     "artifacts.store": ("ArtifactStore",),
@@ -132,7 +132,7 @@ _NAMES = {
     "worker": ("Continued", "Job", "JobWorker", "LambdaHandler", "Succeeded"),
 }
 
-# Public modules, which are attributes after ``import cp_thirdparty`` alone.
+# Public modules, which can be used as attributes without importing them.
 _MODULES = (
     "artifacts",
     "async_client",
@@ -164,6 +164,5 @@ if not TYPE_CHECKING:  # pragma: no branch - otherwise type checkers would accep
             "async_client": "aiobotocore",
         },
     )
-    del (
-        __all__
-    )  # `__getattr__` returns it without the names whose extra is not installed, because star import loads each name
+    # `__getattr__` returns `__all__` without names whose extra is not installed, because a star import loads each name.
+    del __all__

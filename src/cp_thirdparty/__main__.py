@@ -1,4 +1,4 @@
-"""``python -m cp_thirdparty``, and what the console script ``cp-thirdparty`` calls."""
+"""The entry points of the command line: ``python -m cp_thirdparty`` and the script ``cp-thirdparty``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NoReturn
 
 __all__ = ["main", "script"]
 
-# What the extra `cli` installs.
+# Import names of the packages that the extra `cli` installs.
 _EXTRA = ("click", "rich", "yaml")
 
 
@@ -19,16 +19,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run the command line and return its exit code.
 
     Args:
-        arguments: Without the program's name; ``None`` for those of the process.
+        arguments: The arguments without the program's name; ``None`` for the arguments of the process.
     """
     try:
-        from cp_thirdparty._cli.main import run  # noqa: PLC0415 - it needs the extra
+        from cp_thirdparty._cli.main import run  # noqa: PLC0415 - the module needs the extra
 
         return run(sys.argv[1:] if arguments is None else arguments)
     except ModuleNotFoundError as missing:
         if missing.name not in _EXTRA:
             raise
-        print(f"cp-thirdparty: it needs {missing.name}: pip install 'cp-thirdparty[cli]'", file=sys.stderr)  # noqa: T201 - a command line's errors
+        print(f"cp-thirdparty: {missing.name} is not installed: pip install 'cp-thirdparty[cli]'", file=sys.stderr)  # noqa: T201 - an error of a command
         return 253
 
 
@@ -36,11 +36,11 @@ def script() -> NoReturn:
     """
     Run the command line and end the process.
 
-    The garbage collector is off, and objects are not freed at the end: both took 70 ms of the 290 ms of a command with
-    a response (CPU time, Python 3.11).
+    The garbage collector is off, and objects are not freed at the end.  This saves 70 of the 290 ms of CPU time that a
+    command with a response takes (Python 3.11).
     """
     gc.disable()
-    os._exit(main())  # all output is flushed by now
+    os._exit(main())  # `main` has flushed all output
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`AsyncThirdPartyJobClient` and `AsyncCustomJobClient`: the operations for asyncio, over aiobotocore."""
+"""`AsyncThirdPartyJobClient` and `AsyncCustomJobClient`: the same operations for asyncio, with aiobotocore."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ class AsyncThirdPartyJobClient(AsyncioClient):
     """
     Call the five operations of CodePipeline's third-party jobs, for asyncio.
 
-    Create one with `create()`, or wrap an open client of aiobotocore.  Parameters, results and errors are
-    those of `cp_thirdparty.ThirdPartyJobClient`, and so are the checks of responses and the log.
+    Create one with `create()`, or wrap an open client of aiobotocore.  Parameters, results, errors, checks of responses
+    and logs are those of `cp_thirdparty.ThirdPartyJobClient`.
 
-    It belongs to the event loop in which it was created.  Any number of tasks there may call it at once: 64 have a
-    connection, and the others wait for one.  It is not thread-safe.  A call that is cancelled ends at once, and its
-    connection is closed; whether the service has acted on it is not known.
+    A client belongs to the event loop in which it was created, and is not thread-safe.  Any number of tasks may call it
+    at once: 64 have a connection, and the others wait for one.  A cancelled call ends at once, and its connection is
+    closed; the service may have acted on the request.
 
-    Every method also raises `cp_thirdparty.exceptions.InvalidRequestError` when the client is not open, or is used in
+    Each method also raises `cp_thirdparty.exceptions.InvalidRequestError` when the client is not open, or is used in
     another event loop.
 
     Args:
-        client: A CodePipeline client of aiobotocore, on aiohttp.  Its configuration is left unchanged, and it stays
-            open: you close it.  Its five third-party operations get the checks that this library's own clients have;
-            nothing else of it changes.
-        deadline: Seconds or a ``timedelta``, more than 0, that a call may take with all its attempts, from the look-up
-            of the host's name on; ``None`` for no limit.
+        client: A CodePipeline client of aiobotocore, on aiohttp.  Its configuration is left unchanged.  You
+            remain responsible for closing it.  Its five third-party operations get this library's checks of responses;
+            its other operations do not change.
+        deadline: Seconds or a ``timedelta``, more than 0, that a call may take with all its attempts, including the
+            look-up of the host's name; ``None`` for no limit.
         wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.
         on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the task of the
-            call.  It must not be a coroutine function and must not block.  What it raises is logged and dropped.
+            call.  It must not be a coroutine function and must not block.  Its exceptions are logged and ignored.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The client is not a CodePipeline client of aiobotocore on
@@ -68,7 +68,7 @@ class AsyncThirdPartyJobClient(AsyncioClient):
     def get_third_party_job_details(
         self, job_id: str, *, client_token: str | SecretStr
     ) -> Coroutine[Any, Any, JobDetails]:
-        """Read the details of a job: `cp_thirdparty.ThirdPartyJobClient.get_third_party_job_details`."""
+        """Return the details of a job: `cp_thirdparty.ThirdPartyJobClient.get_third_party_job_details`."""
         return self._call(THIRD_PARTY.request_details(job_id, client_token=client_token))
 
     @like_async_def
@@ -78,7 +78,7 @@ class AsyncThirdPartyJobClient(AsyncioClient):
         """
         Claim a job: `cp_thirdparty.ThirdPartyJobClient.acknowledge_third_party_job`.
 
-        Work on it only when the result is `JobStatus.IN_PROGRESS`.
+        Work on it only if the result is `JobStatus.IN_PROGRESS`.
         """
         return self._call(THIRD_PARTY.request_claim(job_id, nonce=nonce, client_token=client_token))
 
@@ -118,16 +118,16 @@ class AsyncThirdPartyJobClient(AsyncioClient):
         """
         Poll until stopped, and yield each job.
 
-        ``async for job in client.iter_third_party_jobs(mine):`` polls when the loop asks for a job and those of the
-        last poll are used up, so it does not poll while the loop is busy.  It pauses after a poll without a job.  While
-        polls fail it pauses for longer, up to a minute, and logs each failure as a warning.  CodePipeline offers a job
-        that is not acknowledged again.  ``break``, or a cancellation of the task, ends it; after `close()` it raises an
+        ``async for job in client.iter_third_party_jobs(mine):`` polls when the loop asks for a job and has received all
+        of the last poll, so it does not poll while the loop is busy.  It pauses after a poll without a job, and longer
+        after failed polls, up to a minute.  It logs each failure as a warning.  CodePipeline offers a job again if it
+        is not acknowledged.  ``break``, or a cancellation of the task, ends the iterator; after `close()` it raises an
         InvalidRequestError instead of polling.
 
         Args:
             action_type_id: The action type whose jobs are wanted.
             max_batch_size: The most jobs of one poll, at least 1.  CodePipeline offers jobs that are not acknowledged
-                to other workers after about 30 seconds, so ask for as many as you can begin.
+                again after about 30 seconds, also to other workers, so ask for only as many as you can start.
             poll_interval: Seconds or a ``timedelta``, more than 0, between two polls when no job waits; each pause is
                 up to a fifth shorter or longer, so that many workers do not poll at once.
 
@@ -147,8 +147,8 @@ class AsyncCustomJobClient(AsyncioClient):
     """
     Call the five operations of jobs of CodePipeline's custom actions, for asyncio.
 
-    Parameters, results and errors are those of `cp_thirdparty.CustomJobClient`.  Everything else, such as what belongs
-    to an event loop, is as for `cp_thirdparty.AsyncThirdPartyJobClient`.
+    Parameters, results and errors are those of `cp_thirdparty.CustomJobClient`.  Everything else, such as the
+    event loop of a client, is the same as for `cp_thirdparty.AsyncThirdPartyJobClient`.
 
     .. versionadded:: 0.2.0
     """
@@ -163,13 +163,13 @@ class AsyncCustomJobClient(AsyncioClient):
         max_batch_size: int | None = None,
         query_param: Mapping[str, str] | None = None,
     ) -> Coroutine[Any, Any, tuple[CustomJob, ...]]:
-        """Return jobs that wait for a worker: `cp_thirdparty.CustomJobClient.poll_for_jobs`."""
+        """Ask for jobs that wait for a worker: `cp_thirdparty.CustomJobClient.poll_for_jobs`."""
         request = CUSTOM.request_poll(action_type_id, max_batch_size=max_batch_size, query_param=query_param)
         return self._call(request)
 
     @like_async_def
     def get_job_details(self, job_id: str) -> Coroutine[Any, Any, CustomJobDetails]:
-        """Read the details of a job: `cp_thirdparty.CustomJobClient.get_job_details`."""
+        """Return the details of a job: `cp_thirdparty.CustomJobClient.get_job_details`."""
         return self._call(CUSTOM.request_details(job_id))
 
     @like_async_def

@@ -29,9 +29,9 @@ class ThirdPartyJobClient(BlockingClient):
     Call the five operations of CodePipeline's third-party jobs.
 
     Create one with `create()`, or wrap an existing client: ``ThirdPartyJobClient(boto3.client("codepipeline"))``.
-    Thread-safe: share one between threads.  A context manager, which closes only what `create()` created.
+    Thread-safe.  A context manager, which closes a client that `create()` returned, but not a wrapped client.
 
-    Besides the errors that it lists, every method raises:
+    Besides the errors in its own list, each method raises:
 
     * `cp_thirdparty.exceptions.InvalidRequestError`: a parameter breaks a rule; nothing was sent.
     * `cp_thirdparty.exceptions.TransportError`: no usable response arrived; see its ``is_retry_safe``.
@@ -40,21 +40,22 @@ class ThirdPartyJobClient(BlockingClient):
     * `cp_thirdparty.exceptions.ThrottledError`, `cp_thirdparty.exceptions.ServiceError`: CodePipeline returned an
       error.
 
-    After a fork a child process gets connections of its own at its first call.
+    A forked child process opens its own connections at its first call.
 
     Args:
         client: A CodePipeline client of botocore or boto3.  Its configuration is left unchanged.  Its five third-party
-            operations get the checks of responses that this library's own clients have; nothing else of it changes.
+            operations get this library's checks of responses; its other operations do not change.
         deadline: Seconds or a ``timedelta``, more than 0, that a call may take with all its attempts; ``None`` for no
-            limit.  It does not bound the look-up of the host's name.  The pause before one more attempt may exceed it
-            by a second, and connecting to a host with several addresses by botocore's ``connect_timeout``.
+            limit.  A look-up of the host's name may take longer.  A pause before an attempt may exceed the limit by a
+            second, and connecting to a host with several addresses may exceed it by ``connect_timeout``.
         wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.
         on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the thread of the
-            call.  What it raises is logged and dropped.
+            call.  Its exceptions are logged and ignored.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: It is not a CodePipeline client, or a setting breaks a rule.
+        cp_thirdparty.exceptions.InvalidRequestError: The client is not a CodePipeline client, or a setting breaks
+            a rule.
     """
 
     _operations = THIRD_PARTY
@@ -65,15 +66,15 @@ class ThirdPartyJobClient(BlockingClient):
         """
         Ask for jobs that wait for a worker.
 
-        CodePipeline offers a job that is not acknowledged again after about 30 seconds.  AWS does not document this
-        time; its own Jenkins plug-in waits that long.
+        CodePipeline offers a job again if it is not acknowledged within about 30 seconds.  AWS does not document this
+        time, but its own Jenkins plug-in waits that long.
 
         Args:
             action_type_id: The action type whose jobs are wanted.
             max_batch_size: The most jobs to return, at least 1; ``None`` leaves it to the service.
 
         Returns:
-            The jobs, or an empty tuple when none waits.
+            The jobs; an empty tuple if no job waits.
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
@@ -83,9 +84,9 @@ class ThirdPartyJobClient(BlockingClient):
 
     def get_third_party_job_details(self, job_id: str, *, client_token: str | SecretStr) -> JobDetails:
         """
-        Read the details of a job: what to do, with which artifacts, and the credentials for them.
+        Return the details of a job: its configuration, its artifacts, and new credentials for the artifacts.
 
-        Reading changes nothing.  Each reading returns new credentials.
+        This does not change the job.
 
         Args:
             job_id: The id of the job, 1 to 512 characters.
@@ -111,9 +112,9 @@ class ThirdPartyJobClient(BlockingClient):
             client_token: The token that belongs to the job's client id, 1 to 256 characters.
 
         Raises:
-            cp_thirdparty.exceptions.InvalidNonceException: Another worker has the job.  Drop it and report nothing.
-                If an acknowledgement of this process failed before with an ``is_retry_safe`` of ``None``, the job is
-                most probably yours instead.
+            cp_thirdparty.exceptions.InvalidNonceException: Another worker has claimed the job.  Do not process it and
+                report no result.  If an earlier acknowledgement of this process failed with an ``is_retry_safe`` of
+                ``None``, your process has probably claimed the job.
             cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
             cp_thirdparty.exceptions.InvalidClientTokenException: The client token does not belong to the job.
             cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
@@ -134,16 +135,16 @@ class ThirdPartyJobClient(BlockingClient):
         """
         Report that a job has succeeded.
 
-        With a continuation token only this job ends: the action goes on, and a later poll returns a new job that has
-        the token.
+        With a continuation token, the action continues after this job: a later poll returns a new job that has the
+        token.
 
         Args:
             job_id: The id of the job, 1 to 512 characters.
             client_token: The token that belongs to the job's client id, 1 to 256 characters.
-            continuation_token: What the next job of this action needs to go on, 1 to 2,048 characters.  It is not
-                treated as a secret.
+            continuation_token: A string for the next job of this action, 1 to 2,048 characters.  It is not treated as a
+                secret.
             current_revision: The revision that the job has produced.
-            execution_details: What the customer's console shows.
+            execution_details: The progress that the customer's console shows.
 
         Raises:
             cp_thirdparty.exceptions.InvalidJobStateException: The job has a result already, or was never acknowledged.
@@ -186,19 +187,19 @@ class ThirdPartyJobClient(BlockingClient):
         """
         Poll until stopped, and yield each job.
 
-        ``for job in client.iter_third_party_jobs(mine):`` polls when the loop asks for a job and those of the last poll
-        are used up, so it does not poll while the loop is busy.  It pauses after a poll without a job.  While polls
-        fail it pauses for longer, up to a minute, and logs each failure as a warning.  CodePipeline offers a job that
-        is not acknowledged again.
+        ``for job in client.iter_third_party_jobs(mine):`` polls when the loop asks for a job and has received all of
+        the last poll, so it does not poll while the loop is busy.  It pauses after a poll without a job, and longer
+        after failed polls, up to a minute.  It logs each failure as a warning.  CodePipeline offers a job again if it
+        is not acknowledged.
 
-        ``break`` ends it.  `close()`, from another thread or from a signal handler, ends a pause within a quarter of a
-        second, and the iterator raises an InvalidRequestError instead of polling.  An iterator is not thread-safe: make
-        one in each thread.
+        ``break`` ends the iterator.  `close()`, from another thread or from a signal handler, ends a pause within a
+        quarter of a second, and the iterator raises an InvalidRequestError instead of polling.  An iterator is not
+        thread-safe: create one in each thread.
 
         Args:
             action_type_id: The action type whose jobs are wanted.
             max_batch_size: The most jobs of one poll, at least 1.  CodePipeline offers jobs that are not acknowledged
-                to other workers after about 30 seconds, so ask for as many as you can begin.
+                again after about 30 seconds, also to other workers, so ask for only as many as you can start.
             poll_interval: Seconds or a ``timedelta``, more than 0, between two polls when no job waits; each pause is
                 up to a fifth shorter or longer, so that many workers do not poll at once.
 
@@ -220,11 +221,11 @@ class CustomJobClient(BlockingClient):
     """
     Call the five operations of jobs of CodePipeline's custom actions, which you register in your own AWS account.
 
-    It differs from `cp_thirdparty.ThirdPartyJobClient` in its operations only: there is no client token, a poll returns
-    what a job is about, and a success may have output variables.  Each method also raises the errors that
-    `cp_thirdparty.ThirdPartyJobClient` lists for every method.
+    Only the operations differ from those of `cp_thirdparty.ThirdPartyJobClient`: there is no client token, a poll
+    returns the data of jobs, and a success may have output variables.  Each method also raises the errors that
+    `cp_thirdparty.ThirdPartyJobClient` lists for each method.
 
-    Its settings, and what `create()` takes, are those of `cp_thirdparty.ThirdPartyJobClient`.
+    The arguments of the class and of `create()` are those of `cp_thirdparty.ThirdPartyJobClient`.
 
     .. versionadded:: 0.2.0
     """
@@ -239,16 +240,16 @@ class CustomJobClient(BlockingClient):
         query_param: Mapping[str, str] | None = None,
     ) -> tuple[CustomJob, ...]:
         """
-        Return jobs that wait for a worker.
+        Ask for jobs that wait for a worker.
 
         Args:
             action_type_id: The action type whose jobs are wanted.
             max_batch_size: The most jobs to return, at least 1; ``None`` leaves it to the service.
-            query_param: The queryable key of the action type's configuration, and the value that a job must have there;
-                ``None`` for any job.
+            query_param: The queryable key of the action type's configuration, and the value of this key in the wanted
+                jobs; ``None`` for any job.
 
         Returns:
-            The jobs, or an empty tuple when none waits.
+            The jobs; an empty tuple if no job waits.
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
@@ -259,7 +260,7 @@ class CustomJobClient(BlockingClient):
 
     def get_job_details(self, job_id: str) -> CustomJobDetails:
         """
-        Read the details of a job, with new credentials for its artifacts.
+        Return the details of a job, with new credentials for its artifacts.
 
         Raises:
             cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
@@ -295,22 +296,22 @@ class CustomJobClient(BlockingClient):
         """
         Report that a job has succeeded.
 
-        With a continuation token only this job ends: the action goes on, and a later poll returns a new job that has
-        the token.
+        With a continuation token, the action continues after this job: a later poll returns a new job that has the
+        token.
 
         Args:
             job_id: The id of the job, 1 to 512 characters.
-            continuation_token: What the next job of this action needs to go on, 1 to 2,048 characters.  It is not
-                treated as a secret.
+            continuation_token: A string for the next job of this action, 1 to 2,048 characters.  It is not treated as a
+                secret.
             current_revision: The revision that the job has produced.
-            execution_details: What the console shows.
+            execution_details: The progress that the console shows.
             output_variables: Values by name for the configuration of later actions, at most 122,880 bytes together.
-                Not together with a continuation token.  They are not treated as secrets.
+                They cannot be combined with a continuation token, and are not treated as secrets.
 
         Raises:
             cp_thirdparty.exceptions.InvalidJobStateException: The job has a result already, or was never acknowledged.
             cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
-            cp_thirdparty.exceptions.OutputVariablesSizeExceededException: The output variables are too large together.
+            cp_thirdparty.exceptions.OutputVariablesSizeExceededException: The total size of the variables is too large.
         """
         request = CUSTOM.request_success(
             job_id,

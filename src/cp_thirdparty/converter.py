@@ -1,4 +1,4 @@
-"""Convert wire dictionaries to models and back.  No error of this module holds a value."""
+"""Convert wire dictionaries to models and back.  No error of this module contains a value."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _Model = (
 if not TYPE_CHECKING:  # pragma: no branch - otherwise type checkers would accept any name
     from cp_thirdparty._base import lazy as _lazy
 
-    # No call needs these two names, so the first call of a program does not load their module.
+    # Calls do not need these two names, so their module is loaded at the first use of a name.
     __getattr__, __dir__ = _lazy.attach(__name__, __all__, {"configuration": ("Key", "structure_configuration")})
 
 
@@ -55,17 +55,18 @@ def structure(data: object, model: type[_T]) -> _T:
     """
     Read a model from a dictionary with the service's member names.
 
-    Unknown members are ignored, unknown enum values are kept, ``None`` counts as an absent member.  For `JobDetails`
-    and `CustomJobDetails` the complete output of the AWS CLI, which has ``jobDetails``, is read too.
-    For `LambdaJobEvent` the complete event of a Lambda function is read.
+    Unknown members are ignored, unknown enum values are kept, ``None`` counts as an absent member.  `JobDetails` and
+    `CustomJobDetails` can also be read from the complete output of the AWS CLI, which has ``jobDetails``.
+    `LambdaJobEvent` is read from the complete event of a Lambda function.
 
     Args:
         data: What `json.loads` returns: dictionaries, lists, strings, numbers.
         model: A class of `cp_thirdparty.models`.
 
     Raises:
-        cp_thirdparty.exceptions.ResponseDecodeError: The data does not have the shape.  It lists each problem by path.
-        TypeError: It is not a class of `cp_thirdparty.models`.
+        cp_thirdparty.exceptions.ResponseDecodeError: The data does not have the service's shape.  The error
+            lists each problem with its path.
+        TypeError: ``model`` is not a class of `cp_thirdparty.models`.
     """
     if not (isinstance(model, type) and model in _MODELS):
         raise TypeError("structure() takes a class of cp_thirdparty.models")
@@ -88,7 +89,7 @@ def unstructure(model: _Model, *, secrets: Literal["mask", "reveal"] = "mask") -
 
     Args:
         model: An instance of a class of `cp_thirdparty.models`.
-        secrets: ``"mask"`` writes the mask of each secret, ``"reveal"`` its value.
+        secrets: ``"mask"`` to write a mask for each secret, ``"reveal"`` to write its value.
 
     Raises:
         TypeError: The model is not of a class of `cp_thirdparty.models`, or ``secrets`` is another string.

@@ -1,4 +1,4 @@
-"""The service's enumerations: open in what the service sends, closed in what we send."""
+"""The service's enumerations.  Those that the service sends also keep unknown values."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class _OpenEnum(str, Enum):
     """
     A ``str`` enumeration that keeps unknown values.
 
-    An unknown value becomes a member named ``UNKNOWN`` that keeps the value and compares by ``==``.  It is created
-    each time and never cached, so a peer that invents values cannot fill the memory.
+    An unknown value becomes a member named ``UNKNOWN`` that keeps the value and compares by ``==``.  Such members are
+    not cached, so a peer that invents values cannot fill the memory.
     """
 
     @classmethod
@@ -70,7 +70,7 @@ class _OpenEnum(str, Enum):
         """Whether this version of the library knows the value."""
         return self._name_ != _UNKNOWN
 
-    # The same string on every Python: 3.10 and 3.11 differ in format() of a str enumeration.
+    # Python 3.10 and 3.11 differ in format() of a str enumeration, so these methods are those of `str`.
     __str__ = str.__str__
     __format__ = str.__format__  # type: ignore[assignment] # typeshed names the parameter of one and not of the other
 
@@ -114,7 +114,7 @@ class EncryptionKeyType(_OpenEnum):
 
 
 class JobStatus(_OpenEnum):
-    """The state of a job.  Work only when an acknowledgement returns `IN_PROGRESS`."""
+    """The state of a job.  Work on a job only if its acknowledgement returns `IN_PROGRESS`."""
 
     CREATED = "Created"
     QUEUED = "Queued"
@@ -124,7 +124,7 @@ class JobStatus(_OpenEnum):
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
 
-    if TYPE_CHECKING:  # each status is true, so `if client.acknowledge_third_party_job(...)` is a mistake
+    if TYPE_CHECKING:  # `if client.acknowledge_third_party_job(...)` is a mistake, because each status is true
 
         def __bool__(self) -> None: ...
 
@@ -154,7 +154,7 @@ class JobStatus(_OpenEnum):
 
 
 class FailureType(str, Enum):
-    """Why a job failed.  We send it, so it is closed: the service refuses any other value."""
+    """Why a job failed.  The service refuses any other value."""
 
     JOB_FAILED = "JobFailed"
     CONFIGURATION_ERROR = "ConfigurationError"
@@ -171,8 +171,8 @@ class Delivery(Enum):
     """
     What was observed of a request on its connection.
 
-    A call may have several attempts.  Its delivery is the worst of theirs: `SENT` is worse than `RESPONDED`, which is
-    worse than `NOT_SENT`.
+    If a call has several attempts, its delivery is that of the worst attempt: `SENT` is worse than `RESPONDED`, and
+    `RESPONDED` is worse than `NOT_SENT`.
 
     .. versionadded:: 0.2.0
     """
@@ -180,6 +180,6 @@ class Delivery(Enum):
     NOT_SENT = "not sent"
     """No byte of the request has left this machine."""
     SENT = "sent"
-    """At least one byte has left, but no complete response has arrived. The service may have acted on the request."""
+    """At least one byte has left, but no complete response has arrived.  The service may have acted on the request."""
     RESPONDED = "responded"
     """A complete response has arrived."""

@@ -1,11 +1,11 @@
 """
 Typed, immutable models of jobs, of their details and of their results.  Secrets are redacted.
 
-They mirror the ``jobDetails`` tree of the service: the name of a field is the snake_case of its member.  Strings that
-the service sends have no limits here, because they have exceeded the documented limits before.  What we send
-(`CurrentRevision`, `ExecutionDetails`, `FailureDetails`) is checked when it is created.
+Each field has the service's name of its member in snake_case.  Strings from the service have no limits here, because
+the service has exceeded its documented limits before.  The models that a client sends (`CurrentRevision`,
+`ExecutionDetails`, `FailureDetails`) are checked when they are created.
 
-`cp_thirdparty.converter` reads and writes models as JSON.  All are hashable and safe to share between threads.
+`cp_thirdparty.converter` reads and writes models as JSON.  All models are hashable and safe to share between threads.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ __all__ = [
 
 _NO_CONFIGURATION = SecretMapping({})
 
-# The converters are in this module, because `typing.get_type_hints` reads the types of their arguments here.
+# These converters are in this module, because `typing.get_type_hints` looks up the types of their arguments here.
 
 
 def _wrap(value: str | SecretStr | None) -> SecretStr | None:
@@ -69,34 +69,34 @@ def _wrap_values(value: Mapping[str, str | SecretStr]) -> Mapping[str, SecretStr
     return value if isinstance(value, SecretMapping) else SecretMapping(value)
 
 
-def _category(value: ActionCategory | ActionCategoryName) -> ActionCategory:
+def _to_category(value: ActionCategory | ActionCategoryName) -> ActionCategory:
     return to_member(ActionCategory, value, "category")
 
 
-def _owner(value: ActionOwner | ActionOwnerName) -> ActionOwner:
+def _to_owner(value: ActionOwner | ActionOwnerName) -> ActionOwner:
     return to_member(ActionOwner, value, "owner")
 
 
-def _location_type(value: ArtifactLocationType | ArtifactLocationTypeName | None) -> ArtifactLocationType | None:
+def _to_location_type(value: ArtifactLocationType | ArtifactLocationTypeName | None) -> ArtifactLocationType | None:
     return None if value is None else to_member(ArtifactLocationType, value, "type")
 
 
-def _key_type(value: EncryptionKeyType | EncryptionKeyTypeName) -> EncryptionKeyType:
+def _to_key_type(value: EncryptionKeyType | EncryptionKeyTypeName) -> EncryptionKeyType:
     return to_member(EncryptionKeyType, value, "type")
 
 
-def _failure(value: FailureType | FailureTypeName) -> FailureType:
+def _to_failure_type(value: FailureType | FailureTypeName) -> FailureType:
     try:
         return FailureType(value)
     except ValueError:
         return cast("FailureType", value)  # the validator refuses it
 
 
-def _artifacts(value: Iterable[Artifact]) -> tuple[Artifact, ...]:
+def _to_tuple(value: Iterable[Artifact]) -> tuple[Artifact, ...]:
     return tuple(value)
 
 
-def _failure_type(value: object) -> str | None:
+def _failure_type_rule(value: object) -> str | None:
     return None if isinstance(value, FailureType) else "must be a FailureType"
 
 
@@ -119,7 +119,7 @@ class ArtifactLocation(Model):
         cp_thirdparty.exceptions.InvalidRequestError: The type is not a string.
     """
 
-    type: ArtifactLocationType | None = attrs.field(default=None, converter=_location_type)
+    type: ArtifactLocationType | None = attrs.field(default=None, converter=_to_location_type)
     """The kind of store, or ``None``.  A plain string is accepted too."""
     s3_location: S3Location | None = None
     """The location in S3, or ``None``."""
@@ -130,11 +130,11 @@ class Artifact(Model):
     """An input or an output of an action, most often one ZIP archive."""
 
     name: str | None = None
-    """The name that the pipeline gives it, or ``None``."""
+    """The name of the artifact in the pipeline, or ``None``."""
     revision: str | None = None
     """A commit id, an S3 version or the like, or ``None``."""
     location: ArtifactLocation | None = None
-    """Its location, or ``None``."""
+    """The location of the artifact, or ``None``."""
 
     @property
     def s3(self) -> S3Location | None:
@@ -150,9 +150,9 @@ class Artifact(Model):
 @attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
 class ArtifactCredentials(Model):
     """
-    Temporary AWS credentials for the job's artifacts.  They expire after 15 minutes; the next details renew them.
+    Temporary AWS credentials for the job's artifacts.  They expire after 15 minutes; new job details have new ones.
 
-    The service sends no expiry; the 15 minutes were seen in AWS's own Jenkins plug-in.
+    The service does not send when they expire; the 15 minutes come from AWS's own Jenkins plug-in.
 
     Raises:
         TypeError: A value is not a string.
@@ -177,7 +177,7 @@ class EncryptionKey(Model):
 
     id: str
     """A key id, a key ARN or an alias ARN.  An alias is valid only in the account that owns the key."""
-    type: EncryptionKeyType = attrs.field(converter=_key_type)
+    type: EncryptionKeyType = attrs.field(converter=_to_key_type)
     """The kind of key.  A plain string is accepted too."""
 
 
@@ -190,12 +190,12 @@ class ActionTypeId(Model):
         cp_thirdparty.exceptions.InvalidRequestError: The category or the owner is not a string.
     """
 
-    category: ActionCategory = attrs.field(converter=_category)
-    """What kind of action it is."""
-    owner: ActionOwner = attrs.field(converter=_owner)
-    """Who created it, such as ``ThirdParty`` for a partner's action."""
+    category: ActionCategory = attrs.field(converter=_to_category)
+    """The kind of action."""
+    owner: ActionOwner = attrs.field(converter=_to_owner)
+    """Who created the action type, such as ``ThirdParty`` for a partner's action."""
     provider: str
-    """The partner's name of the action."""
+    """The name that the partner gave to the action type."""
     version: str
     """The version, a string such as ``"1"``."""
 
@@ -204,10 +204,10 @@ class ActionTypeId(Model):
 @attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
 class ActionConfiguration(Model):
     """
-    What the customer entered for the action.
+    The values that the customer entered for the action.
 
-    Every value is secret until `cp_thirdparty.structure_configuration` declares it public: the service sends protected
-    values in clear and never marks them.
+    Each value is secret, unless a class for `cp_thirdparty.structure_configuration` declares it public.  The service
+    sends protected values in clear and does not mark them.
 
     Raises:
         TypeError: A value is not a string.
@@ -222,7 +222,7 @@ class StageContext(Model):
     """The stage of the pipeline."""
 
     name: str | None = None
-    """Its name, or ``None``."""
+    """The name of the stage, or ``None``."""
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
@@ -230,7 +230,7 @@ class ActionContext(Model):
     """The action within its stage."""
 
     name: str | None = None
-    """Its name, or ``None``."""
+    """The name of the action, or ``None``."""
     action_execution_id: str | None = None
     """The id of this run of the action, or ``None``."""
 
@@ -240,15 +240,15 @@ class PipelineContext(Model):
     """The pipeline that the job belongs to."""
 
     pipeline_name: str | None = None
-    """Its name, unique in the customer's account, or ``None``."""
+    """The name of the pipeline, unique in the customer's account, or ``None``."""
     stage: StageContext | None = None
     """The stage, or ``None``."""
     action: ActionContext | None = None
     """The action, or ``None``."""
     pipeline_arn: str | None = None
-    """Never sent for third-party jobs."""
+    """The ARN of the pipeline.  The service does not send it for third-party jobs."""
     pipeline_execution_id: str | None = None
-    """Never sent for third-party jobs."""
+    """The id of this run of the pipeline.  The service does not send it for third-party jobs."""
 
     @property
     def path(self) -> str:
@@ -268,19 +268,19 @@ class JobData(Model):
     action_type_id: ActionTypeId | None = None
     """The action type, or ``None``."""
     action_configuration: ActionConfiguration | None = None
-    """What the customer entered, or ``None``."""
+    """The values that the customer entered, or ``None``."""
     pipeline_context: PipelineContext | None = None
     """The pipeline, stage and action of the job, or ``None``."""
-    input_artifacts: tuple[Artifact, ...] = attrs.field(default=(), converter=_artifacts)
+    input_artifacts: tuple[Artifact, ...] = attrs.field(default=(), converter=_to_tuple)
     """The artifacts that the action reads; may be empty."""
-    output_artifacts: tuple[Artifact, ...] = attrs.field(default=(), converter=_artifacts)
+    output_artifacts: tuple[Artifact, ...] = attrs.field(default=(), converter=_to_tuple)
     """The artifacts that the action must write; may be empty."""
     artifact_credentials: ArtifactCredentials | None = None
     """Credentials for the artifacts, or ``None``."""
     continuation_token: str | None = None
     """
-    The partner's own string from an earlier job of this action, or ``None`` for the first. It is shown in clear: keep
-    secrets out of it.
+    The partner's own string from an earlier job of this action; ``None`` for the first job.  It is shown in clear, so
+    it must not contain secrets.
     """
     encryption_key: EncryptionKey | None = None
     """The key to encrypt output artifacts with; ``None`` means the AWS managed key."""
@@ -288,7 +288,7 @@ class JobData(Model):
     @property
     def configuration(self) -> Mapping[str, SecretStr]:
         """
-        The values of `action_configuration` by key; empty without one.
+        The values of `action_configuration` by key; empty without a configuration.
 
         .. versionadded:: 0.2.0
         """
@@ -299,7 +299,7 @@ class JobData(Model):
         """
         The input artifacts by name and in order, such as ``details.data.inputs["MyApp"]``.
 
-        Each access to it, or to `outputs`, creates the mapping: 1 to 4 µs, because an action has at most ten artifacts.
+        Each access to `inputs` or `outputs` creates the mapping in 1 to 4 µs: an action has at most ten artifacts.
 
         .. versionadded:: 0.2.0
         """
@@ -308,7 +308,7 @@ class JobData(Model):
     @property
     def outputs(self) -> Mapping[str, Artifact]:
         """
-        The output artifacts by name, in their order.
+        The output artifacts by name and in order.
 
         .. versionadded:: 0.2.0
         """
@@ -329,10 +329,10 @@ class JobDetails(WeaklyReferenced, Model):
 
 @attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
 class ThirdPartyJob(WeaklyReferenced, Model):
-    """What a poll returns.  It holds no secret, so send it, and not the details, to another process."""
+    """What a poll returns.  To pass a job to another process, send this object, which has no secret."""
 
     client_id: str
-    """Identifies the customer.  The partner looks up the client token by it."""
+    """The id of the customer, with which the partner looks up the client token."""
     job_id: str
     """The id of the job."""
 
@@ -361,7 +361,7 @@ class CustomJob(WeaklyReferenced, Model):
 
     @property
     def client_id(self) -> str:
-        """The account id, in place of the client id of a `ThirdPartyJob`; an empty string without one."""
+        """The account id, in place of the client id of a `ThirdPartyJob`; empty without an account id."""
         return self.account_id or ""
 
 
@@ -405,7 +405,7 @@ class LambdaJobEvent(WeaklyReferenced, Model):
     account_id: str | None = None
     """The AWS account of the pipeline, or ``None``."""
     credentials_expire_at: datetime | None = None
-    """When the artifact credentials expire, or ``None`` if the event does not have it."""
+    """When the artifact credentials expire, or ``None`` if the event does not have this time."""
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
@@ -425,13 +425,13 @@ class CurrentRevision(Model):
     change_identifier: str = attrs.field(
         validator=verify(limits.string), metadata=limit(limits.text, limits.CHANGE_IDENTIFIER)
     )
-    """What changed, up to 100 characters."""
+    """The id of the change, such as a commit id, up to 100 characters."""
     created: datetime | None = attrs.field(default=None, validator=verify(limits.aware_datetime))
     """When the revision was created, with a time zone; fractions of a second may be lost."""
     revision_summary: str | None = attrs.field(
         default=None, validator=verify(limits.string), metadata=limit(limits.text, limits.REVISION_SUMMARY)
     )
-    """A description of it, up to 2,048 characters."""
+    """A description of the revision, up to 2,048 characters."""
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
@@ -452,11 +452,11 @@ class ExecutionDetails(Model):
     external_execution_id: str | None = attrs.field(
         default=None, validator=verify(limits.string), metadata=limit(limits.text, limits.EXTERNAL_EXECUTION_ID)
     )
-    """The partner's own id of the work, up to 1,500 characters; links to its page."""
+    """The partner's own id of the work, up to 1,500 characters; the console links it to the partner's page."""
     percent_complete: int | None = attrs.field(
         default=None, validator=verify(limits.integer), metadata=limit(limits.int_in_range, 0, limits.MAX_PERCENT)
     )
-    """0 to 100.  The client sends a number outside of this range as the nearest end of it."""
+    """0 to 100.  For a smaller or larger number, the client sends 0 or 100."""
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
@@ -471,10 +471,10 @@ class FailureDetails(Model):
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
-    type: FailureType = attrs.field(converter=_failure, validator=verify(_failure_type))
+    type: FailureType = attrs.field(converter=_to_failure_type, validator=verify(_failure_type_rule))
     """The kind of failure.  Its value, such as ``"JobFailed"``, is accepted too."""
     message: str = attrs.field(validator=verify(limits.string), metadata=limit(limits.text, limits.FAILURE_MESSAGE))
-    """What the customer reads, up to 5,000 characters.  Keep secrets out of it."""
+    """The message for the customer, up to 5,000 characters.  It must not contain secrets."""
     external_execution_id: str | None = attrs.field(
         default=None, validator=verify(limits.string), metadata=limit(limits.text, limits.EXTERNAL_EXECUTION_ID)
     )

@@ -1,4 +1,4 @@
-"""Secret strings that must not be shown: `SecretStr`, and `SecretMapping`, whose values are `SecretStr`."""
+"""Strings that must not be shown: `SecretStr`, and `SecretMapping`, whose values are `SecretStr`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ _MASK = "**********"
 # The random key for hashes of secrets, so that a hash outside of this process does not help to find the secret.
 _HASH_KEY = os.urandom(16)
 
-
 _NO_PICKLE = (
     "a secret cannot be pickled, because a pickle holds its value in clear; "
     "send the ThirdPartyJob, which holds no secret, and read the job's details on the other side"
 )
 
 
-class _Sealed:
-    """The base of both classes: objects are immutable, are never copied, and cannot be pickled."""
+class _SecretBase:
+    """The base of both classes: objects are immutable, cannot be pickled, and a copy is the same object."""
 
     __slots__ = ()
 
@@ -42,10 +41,10 @@ class _Sealed:
         if cls.__module__ != __name__:
             raise TypeError(f"{cls.__bases__[0].__name__} cannot be subclassed")
 
-    def __copy__(self) -> _Sealed:
+    def __copy__(self) -> _SecretBase:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Sealed:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _SecretBase:
         return self
 
     def __getstate__(self) -> NoReturn:
@@ -56,17 +55,17 @@ class _Sealed:
 
 
 @final
-class SecretStr(_Sealed):
+class SecretStr(_SecretBase):
     """
     A string whose value is available only through `get_secret_value()`.
 
     ``repr``, ``str``, ``format`` and f-strings return a fixed mask, which hides the value and its length.
-    It is not a ``str``: joining, adding, writing or putting it into an environment is a ``TypeError``, so a secret
-    cannot slip into a string unnoticed.  It equals only another `SecretStr` of the same value.
+    It is not a ``str``: joining, adding, writing or putting it into an environment raises a ``TypeError``, so a secret
+    does not become a part of a string by accident.  It equals only another `SecretStr` of the same value.
 
-    Immutable, hashable and safe to share between threads.  It refuses to be pickled: a pickle is a copy in clear.
+    Immutable, hashable and safe to share between threads.  It cannot be pickled, because a pickle is a copy in clear.
 
-    It guards against accidents.  It does not guard against code in the same process that wants the value.
+    It protects a secret from accidents, and not from code in the same process that reads the value on purpose.
 
     Args:
         value: The string to hide.
@@ -75,23 +74,23 @@ class SecretStr(_Sealed):
         TypeError: The value is not a ``str``.  The message names its type only.
     """
 
-    # Holds the bound method ``value.__str__``: neither vars(), inspect.getmembers() nor rich.inspect(private=True) look
-    # behind it, and at 88 bytes for both objects it takes a third of a closure (sys.getsizeof on CPython 3.11).
+    # The bound method ``value.__str__``.  Neither vars(), inspect.getmembers() nor rich.inspect(private=True) show its
+    # object.  Both objects have 88 bytes, a third of those of a closure (sys.getsizeof on CPython 3.11).
     __slots__ = ("_reveal",)
     _reveal: Callable[[], str]
 
     def __new__(cls, value: str) -> SecretStr:  # noqa: D102 - the class's docstring describes it
-        # Not __init__, which anyone could call a second time.
+        # This is not __init__, because other code could call __init__ again.
         if isinstance(value, str):
-            # str.__str__ makes a plain str of a subclass, whose own __str__ could return another string.
+            # A subclass of str may have its own __str__, which could return another string.
             return cls._of_plain(str.__str__(value))
         kind = type(value).__name__
-        del value  # it may be the secret in another type, and this frame is in the traceback
+        del value  # `value` may be the secret in another type, and this frame is in the traceback
         raise TypeError(f"SecretStr takes a str, not {kind}")
 
     @classmethod
     def _of_plain(cls, value: str) -> SecretStr:
-        """Create one from a plain ``str``, of no subclass, which is not checked."""
+        """Create a `SecretStr` from a plain ``str``, not of a subclass, without checking it."""
         self = _new_object(cls)
         _set_reveal(self, value.__str__)
         return self
@@ -123,7 +122,7 @@ class SecretStr(_Sealed):
     __str__ = __repr__
 
     def __format__(self, format_spec: str) -> str:
-        return _MASK  # without padding, whatever the width
+        return _MASK  # without padding, so the width is ignored
 
     def __hash__(self) -> int:
         return int.from_bytes(hashlib.blake2b(_encode(self), key=_HASH_KEY, digest_size=8).digest(), "big")
@@ -138,7 +137,7 @@ class SecretStr(_Sealed):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> Any:
-        # So that it can be the type of a field of a pydantic model.  A dump of the model has the mask.
+        # A field of a pydantic model can have this type.  A dump of the model has the mask.
         core_schema: Any = import_module("pydantic_core.core_schema")
         strings = core_schema.union_schema([core_schema.is_instance_schema(cls), core_schema.str_schema()])
         return core_schema.no_info_after_validator_function(
@@ -146,33 +145,34 @@ class SecretStr(_Sealed):
         )
 
 
-# They bypass the __setattr__ that raises.  Bound once, because one response creates a dozen secrets.
+# These functions bypass the __setattr__ that raises.  They are looked up once, because one response creates a dozen
+# secrets.
 _new_object = object.__new__
 _set_reveal: Callable[[SecretStr, Callable[[], str]], None] = SecretStr.__dict__["_reveal"].__set__
 
 
 def _encode(secret: SecretStr) -> bytes:
-    # surrogatepass: an encoding error would carry the value.
+    # An encoding error would contain the value; "surrogatepass" prevents it.
     return secret.get_secret_value().encode("utf-8", "surrogatepass")
 
 
 @final
-class SecretMapping(_Sealed, Mapping[str, SecretStr]):
+class SecretMapping(_SecretBase, Mapping[str, SecretStr]):
     """
-    An immutable mapping whose values are secret: it returns each as a `SecretStr`.
+    An immutable mapping whose values are secret: each value is returned as a `SecretStr`.
 
-    Keeps the order of its entries and equals any mapping with the same ones.  Hashable and safe to share between
-    threads; it refuses to be pickled as `SecretStr` does.
+    The mapping keeps the order of its entries, and equals any mapping with the same entries.  It is hashable, safe to
+    share between threads, and cannot be pickled.
 
     Args:
         entries: Copied at construction.
 
     Raises:
-        TypeError: A key is not a ``str``, or a value neither ``str`` nor `SecretStr`.  The message names types only.
+        TypeError: A key is not a ``str``, or a value is neither ``str`` nor `SecretStr`.  The message names types only.
     """
 
-    # The bound __getitem__ of a dict of plain strings, hidden like the method in SecretStr.  Values are wrapped when
-    # they are read: eight more SecretStr would take a tenth of a job's memory and of the time to read it.
+    # The bound __getitem__ of a dict of plain strings, which hides the dict as in SecretStr.  A SecretStr is created
+    # when a value is read: eight stored ones would take a tenth of a job's memory, and of the time to read the job.
     __slots__ = ("_reveal",)
     _reveal: Callable[[str], str]
 
@@ -185,7 +185,7 @@ class SecretMapping(_Sealed, Mapping[str, SecretStr]):
 
     @classmethod
     def _of_plain(cls, plain: dict[str, str]) -> SecretMapping:
-        """Create one from a dictionary of plain ``str`` without other references; it is neither copied nor checked."""
+        """Create a mapping from a dictionary of plain ``str`` that no other code refers to, without copy and checks."""
         self = _new_object(cls)
         _set_mapping_reveal(self, plain.__getitem__)
         return self
@@ -222,7 +222,7 @@ def _entries(mapping: SecretMapping) -> dict[str, str]:
 
 
 def _plain_strings(entries: Mapping[str, str | SecretStr]) -> tuple[dict[str, str], str | None]:
-    """Return the strings in clear, and the name of the first wrong type, so that no frame that raises has strings."""
+    """Return the strings in clear, and the name of the first wrong type.  The caller deletes the strings and raises."""
     plain: dict[str, str] = {}
     if not isinstance(entries, Mapping):
         return plain, type(entries).__name__

@@ -1,4 +1,4 @@
-"""The facts of a call, which a hook gets for metrics."""
+"""The record of a call that the hook ``on_call`` gets for metrics."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ __all__ = ["CallRecord"]
 @attrs.frozen(kw_only=True)
 class CallRecord:
     """
-    Facts about one call, for metrics.  It holds no secret.
+    The record of one call, for metrics.  It has no secret.
 
     Strings of a peer are escaped and truncated to 1,000 characters.
 
     Attributes:
         operation_name: The operation as the service spells it.
-        job_id: The job that it was about; ``None`` for a poll.
-        status_code: HTTP status of the last response, or ``None`` when there was none.
+        job_id: The id of the job of the call; ``None`` for a poll.
+        status_code: HTTP status of the last response, or ``None`` without a response.
         request_id: The request id that AWS Support asks for, or ``None``.
         attempts: How many times the request was sent.
-        seconds: How long it took with all attempts.
-        error: Name of the class of the error that was raised, or ``None``.
+        seconds: How long the call took with all attempts.
+        error: Class name of the error that the call raised, or ``None``.
     """
 
     operation_name: str = attrs.field(converter=show)

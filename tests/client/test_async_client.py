@@ -411,7 +411,7 @@ def test_a_source_of_credentials_may_read_responses_of_aiohttp(server: ScriptedS
 
 def test_a_client_is_not_pickled(server: ScriptedServer) -> None:
     """Pickling refuses and names the alternative."""
-    with pytest.raises(TypeError, match=r"AsyncThirdPartyJobClient cannot be pickled.*make one in each process"):
+    with pytest.raises(TypeError, match=r"AsyncThirdPartyJobClient cannot be pickled.*create a client in each process"):
         pickle.dumps(client_of(server.endpoint_url))
 
 

@@ -17,8 +17,8 @@ from support.scripted_server import ScriptedServer, error, ok
 
 from cp_thirdparty import ThirdPartyJobClient
 from cp_thirdparty._core import events
+from cp_thirdparty._core.secret_removal import remove_secrets_from_bytes
 from cp_thirdparty._core.send import is_codepipeline
-from cp_thirdparty._core.strike_out import strike_out_of_bytes
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import TransportError, UntrustedResponseError, ValidationException
 
@@ -195,9 +195,9 @@ def test_the_body_of_an_error_is_searched_once(
 
     def search(data: bytes, *args: Any, **options: Any) -> bytes:
         searched.append(data)
-        return strike_out_of_bytes(data, *args, **options)
+        return remove_secrets_from_bytes(data, *args, **options)
 
-    monkeypatch.setattr(events, "strike_out_of_bytes", search)
+    monkeypatch.setattr(events, "remove_secrets_from_bytes", search)
     seen: list[bytes] = []
     client = _client(kind, server.endpoint_url)
     hooks = client._client.meta.events
@@ -244,9 +244,9 @@ def test_headers_with_too_many_escapes_are_searched_once(
 
     def search(data: bytes, *args: Any, **options: Any) -> bytes:
         searched.append(data)
-        return strike_out_of_bytes(data, *args, **options)
+        return remove_secrets_from_bytes(data, *args, **options)
 
-    monkeypatch.setattr(events, "strike_out_of_bytes", search)
+    monkeypatch.setattr(events, "remove_secrets_from_bytes", search)
     seen: list[dict[str, str]] = []
     client = _client(kind, server.endpoint_url)
     client._client.meta.events.register(

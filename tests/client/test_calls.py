@@ -564,7 +564,7 @@ _CBOR: list[tuple[bytes, int, bool, bool]] = [
 def test_cbor_is_judged_as_cbor(body: bytes, status: int, *, is_trusted: bool, is_error: bool) -> None:
     """When botocore has resolved CBOR, a response must be a CBOR map, and botocore parses it."""
     response: dict[str, Any] = {"status_code": status, "headers": {"x-amzn-requestid": "r"}, "body": body}
-    verdict = guard.judge(response, is_cbor=True, has_output=True)
+    verdict = guard.check_response(response, is_cbor=True, has_output=True)
     assert (verdict.fault is None, verdict.is_error, verdict.document) == (is_trusted, is_error, None)
 
 

@@ -190,7 +190,7 @@ def test_output_variables_at_their_limit_are_sent() -> None:
         ("PollForJobs", {"jobs": [{"id": "1", "nonce": "1"}]}, ("required field missing: jobs[0].data",)),
         ("GetJobDetails", {}, ("required field missing: jobDetails",)),
         ("GetJobDetails", {"jobDetails": {"id": "job-1"}}, ("required field missing: data",)),
-        ("GetJobDetails", {"jobDetails": {"id": "2", "data": {}}}, ("id: must be that of the job that was asked for",)),
+        ("GetJobDetails", {"jobDetails": {"id": "2", "data": {}}}, ("id: must be the id of the requested job",)),
         ("AcknowledgeJob", {}, ("required field missing: status",)),
     ],
 )

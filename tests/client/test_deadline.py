@@ -136,7 +136,7 @@ def test_a_system_without_threads_still_makes_calls(
         patch.setattr(threading.Thread, "start", refuse)
         first = _start(watchdog, 60)
         watchdog.use(first, pair[0])
-    assert "no thread for deadlines could be started" in caplog.text
+    assert "could not start the thread for deadlines" in caplog.text
     second = _start(watchdog, 0.02)
     watchdog.use(second, pair[0])
     assert pair[1].recv(1) == b""

@@ -160,7 +160,7 @@ def test_a_character_beyond_latin_1_is_refused_above_16_mib(what: str) -> None:
 
 def _judge(body: bytes) -> str | None:
     response = {"status_code": 200, "headers": {"x-amzn-requestid": "r"}, "body": body}
-    return guard.judge(response, is_cbor=False, has_output=True).fault
+    return guard.check_response(response, is_cbor=False, has_output=True).fault
 
 
 @pytest.mark.parametrize("length", [20, 400, 1_000])

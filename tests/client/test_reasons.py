@@ -98,7 +98,7 @@ _CREDENTIALS: dict[str, tuple[Setup, str, tuple[str, ...]]] = {
     "loop": (
         _profile("role_arn = a\nsource_profile = q\n[profile q]\nrole_arn = a\nsource_profile = p\n"),
         "create",
-        ("source_profile leads in a circle: p, q",),
+        ("the source_profile settings form a circle: p, q",),
     ),
     "no source": (_profile(_ROLE), "create", ("source_profile 'base' does not exist", "profile 'p'")),
     "empty source": (
@@ -297,7 +297,7 @@ _CREDENTIALS: dict[str, tuple[Setup, str, tuple[str, ...]]] = {
     "container, wrong host": (
         Setup({"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://example.invalid/{MARKER}"}),
         "create",
-        ("the host is not one from which credentials may be read", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+        ("credentials must not be read from this host", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
     ),
     "container, no token file": (
         _container("nothing", {"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "{tmp}/none"}),

@@ -172,7 +172,7 @@ def test_a_decision_may_be_awaited(*, is_last: bool) -> None:
     endpoint: Any = SimpleNamespace(_needs_retry=decide)
     context: dict[str, Any] = {}
     for _ in range(2):
-        events._respect_last_attempt(endpoint)
+        events._prevent_retry_after_last_attempt(endpoint)
     with Call(is_last_attempt=is_last, context=context):
         assert asyncio.run(endpoint._needs_retry(1, None, {"context": context})) is not is_last
     assert asyncio.run(endpoint._needs_retry(1, None, {"context": context}))

@@ -217,8 +217,11 @@ _TEXTS: list[tuple[Exception, str]] = [
         ValidationException("1 error", code="ValidationException", operation_name="Op"),
         "Op: ValidationException: 1 error",
     ),
-    (ClockSkewError("late", offset=900.4, code="C", operation_name="Op"), "Op: C: late (this clock is +900 s off)"),
-    (ClockSkewError("", offset=-900.6, code="C", operation_name="Op"), "Op: C (this clock is -901 s off)"),
+    (
+        ClockSkewError("late", offset=900.4, code="C", operation_name="Op"),
+        "Op: C: late (this machine's clock is 900 s ahead)",
+    ),
+    (ClockSkewError("", offset=-900.6, code="C", operation_name="Op"), "Op: C (this machine's clock is 901 s behind)"),
     (TransportError("no response", operation_name="Op"), "Op: no response"),
     (UntrustedResponseError("a page", operation_name="Op"), "Op: a page"),
     (

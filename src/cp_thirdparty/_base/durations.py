@@ -1,4 +1,4 @@
-"""Arguments that are durations: a number or a `datetime.timedelta`, which is converted to a number."""
+"""Check and convert arguments that are durations: a number or a `datetime.timedelta`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DAY = timedelta(days=1)
 
 
 def to_seconds(duration: _T | timedelta) -> _T | float:
-    """Return the seconds of a ``timedelta``, and any other value unchanged, for the check that follows."""
+    """Return the seconds of a ``timedelta``, and any other value unchanged."""
     return duration.total_seconds() if isinstance(duration, timedelta) else duration
 
 
@@ -26,7 +26,7 @@ def seconds_rule(value: Any, *, is_optional: bool = True) -> str | None:
     """Return the rule that a number of seconds breaks, or ``None``.  An optional value may be ``None`` for no limit."""
     if value is None and is_optional:
         return None
-    or_none = is_optional * ", or None for no limit"
+    or_none = ", or None for no limit" if is_optional else ""
     if not _is_number(value):
         return f"must be a number of seconds or a timedelta{or_none}"
     return None if 0 < value <= MAX_SECONDS else f"must be more than 0 and at most {MAX_SECONDS:,} seconds{or_none}"
@@ -48,7 +48,7 @@ def read_seconds(name: str, duration: Any, *, least: float | None = None, most: 
     """
     seconds: Any = to_seconds(duration)
     _check(name, seconds, "seconds", least=least, most=most)
-    return seconds  # type: ignore[no-any-return] # it was checked
+    return seconds  # type: ignore[no-any-return] # `_check` accepts only numbers
 
 
 def read_days(name: str, duration: Any) -> float | None:

@@ -29,7 +29,7 @@ def missing_extra(package: str) -> ImportError:
 
 
 def is_missing_extra(error: BaseException) -> bool:
-    """Return whether `missing_extra` has created an error, so that its message has no text of other code."""
+    """Return whether `missing_extra` has created an error, so that its message is safe to show."""
     # Other code may raise an `ImportError` with such a name, with arguments of any class, whose methods may raise.
     return (
         type(error) is ImportError
@@ -42,7 +42,7 @@ def is_missing_extra(error: BaseException) -> bool:
 
 def is_installed(package: str) -> bool:
     """Return whether a package is installed, without loading it."""
-    from importlib.util import find_spec  # noqa: PLC0415 - most programs never ask
+    from importlib.util import find_spec  # noqa: PLC0415 - most programs never need it
 
     if sys.modules.get(package) is not None:
         return True

@@ -54,7 +54,7 @@ def text(value: object, maximum: int) -> str | None:
 
 
 def string(value: object) -> str | None:
-    """Check that a value is a string, of any length: it is truncated when it is sent."""
+    """Check that a value is a string, of any length, because the client truncates it."""
     return None if isinstance(value, str) else "must be a str"
 
 

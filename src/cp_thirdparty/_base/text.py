@@ -35,7 +35,7 @@ def show(text: str, maximum: int = MAXIMUM) -> str:
     return escape(plain) if len(plain) <= maximum else escape(plain[:maximum]) + _ELLIPSIS
 
 
-def show_all(text: str) -> str:
+def show_message(text: str) -> str:
     """Escape a string that this library has composed of limited parts, such as the message of an error."""
     return show(text, _LONGEST_MESSAGE)
 
@@ -51,7 +51,7 @@ def show_value(value: object) -> object:
         return show(value)
     if isinstance(value, (list, tuple)):
         return [show_value(each) for each in value]
-    return show_all(str(value)) if isinstance(value, BaseException) else value
+    return show_message(str(value)) if isinstance(value, BaseException) else value
 
 
 def show_repr(text: str) -> str:

@@ -1,1 +1,1 @@
-"""One call and everything around it: operations, sending, delivery, guard, deadline, errors, redaction."""
+"""The parts of a call: operations, sending, delivery, guard, deadline, errors, redaction."""

@@ -1,12 +1,12 @@
 """
 Adjust how aiobotocore uses aiohttp during a call of this library.
 
-Without these adjustments, aiobotocore does the following:
+Without these adjustments, aiobotocore would:
 
-* It follows redirects, so a proxy could redirect a client token and a session token to any host.
-* It reads a complete response, however long the response is.
-* It sends the cookies of earlier responses.
-* It does not release a connection if it cannot read the headers of the response.
+* follow redirects, so that a proxy could redirect a client token and a session token to any host
+* read a complete response, however long the response is
+* send the cookies of earlier responses
+* keep a connection open if it cannot read the headers of the response
 
 Two methods of aiohttp are wrapped once in each process: the method that writes bytes of a request, to observe whether
 bytes were sent, and the method that reads a response, to observe the status of a proxy.  The second wrapper also limits
@@ -42,12 +42,12 @@ __all__ = ["install", "observe_aiohttp", "timeout"]
 
 _OWNER: Final = object()
 _OK: Final = 200
-_OF_PYTHON: Final = (OSError, asyncio.TimeoutError)
-_OF_AIOHTTP: Final = aiohttp.ClientError
+_PYTHON_ERRORS: Final = (OSError, asyncio.TimeoutError)
+_AIOHTTP_ERROR: Final = aiohttp.ClientError
 
 
 def install(client: BaseClient) -> bool:
-    """Prepare a client for calls of this library, and return whether that was possible.  Idempotent."""
+    """Prepare a client for calls of this library; return ``False`` if that is not possible.  Idempotent."""
     session: Any = client._endpoint.http_session  # type: ignore[attr-defined] # noqa: SLF001 - no public way
     get = getattr(session, "_get_session", None)
     if not isinstance(session, AIOHTTPSession) or get is None:
@@ -59,7 +59,7 @@ def install(client: BaseClient) -> bool:
 
 
 def observe_aiohttp() -> None:
-    """Wrap the methods of aiohttp, if they are not wrapped.  It is fast enough to be called before each call."""
+    """Wrap the methods of aiohttp, if they are not wrapped.  This is fast enough to be done before each call."""
     for name in ("_write", "_writelines"):
         original = vars(StreamWriter).get(name)  # older versions of aiohttp have only `_write`
         if original is not None and not is_wrapper(original, _OWNER):
@@ -146,7 +146,8 @@ def _find_obstacle(failure: Exception, call: Call, proxy: object) -> Obstacle:
     if call.proxy_status is not None:
         return Obstacle.PROXY_REFUSAL
     cause = next(
-        (each for each in causes(failure) if isinstance(each, _OF_PYTHON) and not isinstance(each, _OF_AIOHTTP)), None
+        (each for each in causes(failure) if isinstance(each, _PYTHON_ERRORS) and not isinstance(each, _AIOHTTP_ERROR)),
+        None,
     )
     if isinstance(cause, asyncio.TimeoutError):  # before Python 3.11, this is not `TimeoutError`
         return Obstacle.TIMEOUT
@@ -156,7 +157,7 @@ def _find_obstacle(failure: Exception, call: Call, proxy: object) -> Obstacle:
 
 
 def _is_cancelled() -> bool:
-    """Return whether the task may have been cancelled; Python before 3.11 does not show it, so it returns ``True``."""
+    """Return whether the task may have been cancelled; always ``True`` before Python 3.11, which does not record it."""
     task: Any = asyncio.current_task()
     return sys.version_info < (3, 11) or bool(task.cancelling())
 
@@ -183,16 +184,15 @@ async def _read_credentials(response: aiohttp.ClientResponse, call: Call) -> byt
 
 
 async def _read_pieces(response: aiohttp.ClientResponse, call: Call) -> bytes:
-    # The attribute refers to the response and so forms a circle; without this line, only the garbage collector would
-    # free the response.
+    # The attribute and the response refer to each other.  Without this line, only the garbage collector frees them.
     del vars(response)["read"]
     try:
-        return b"".join([_count(piece, call) async for piece in response.content.iter_any()])
+        return b"".join([_count_piece(piece, call) async for piece in response.content.iter_any()])
     except BaseException:
         response.close()  # so that no later request gets a connection with the rest of this response
         raise
 
 
-def _count(piece: bytes, call: Call) -> bytes:
+def _count_piece(piece: bytes, call: Call) -> bytes:
     call.count_bytes(len(piece))
     return piece

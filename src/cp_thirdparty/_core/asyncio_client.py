@@ -20,7 +20,7 @@ from cp_thirdparty._base.lazy import missing_extra
 from cp_thirdparty._core import events, redaction
 from cp_thirdparty._core.backoff import PollPace
 from cp_thirdparty._core.call import CURRENT, Call, CallStoppedError
-from cp_thirdparty._core.caller_code import forget
+from cp_thirdparty._core.caller_code import clear_frames
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.facts import unsent_facts
 from cp_thirdparty._core.operations import Operations, Request
@@ -33,7 +33,7 @@ from cp_thirdparty._core.send import (
     plain_parameters,
     result_of_failure,
 )
-from cp_thirdparty._core.settings import check_settings, own_config, prepare
+from cp_thirdparty._core.settings import base_config, check_settings, prepare
 from cp_thirdparty._core.sources import find_refused_setting
 from cp_thirdparty.exceptions import CallFacts, InvalidRequestError, ThirdPartyError
 from cp_thirdparty.telemetry import CallRecord
@@ -57,8 +57,8 @@ def like_async_def(function: _Method) -> _Method:
     """
     Mark a function that returns a coroutine as a coroutine function, which `unittest.mock` and others check.
 
-    The methods are not ``async def``: the coroutine of such a method would hold a plain client token until it first
-    runs, and the traceback of a task that is cancelled before that would show the token.
+    The methods are not ``async def``: until its first step, the coroutine of such a method would hold a plain client
+    token.  If its task is cancelled before that step, the traceback would show the token.
     """
     if sys.version_info >= (3, 12):
         inspect.markcoroutinefunction(function)
@@ -86,7 +86,7 @@ class AsyncioClient(JobClientBase):
         self._client: AioBaseClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         if not isinstance(client, _ClientSettings):
-            self._adopt(client)
+            self._use_client(client)
 
     @classmethod
     def create(
@@ -108,8 +108,8 @@ class AsyncioClient(JobClientBase):
         """
         Return a client that is not open yet: ``async with`` creates its aiobotocore client, and closes it at the end.
 
-        Use it as ``async with cls.create(...) as client:``, where ``cls`` is the class.  After it was closed, it may
-        be entered again, also in another event loop.
+        Use it as ``async with cls.create(...) as client:``, where ``cls`` is the class.  A closed client may be entered
+        again, also in another event loop.
 
         The arguments are those of `cp_thirdparty.ThirdPartyJobClient.create`.  ``session`` must be an aiobotocore
         session if it is given, and ``config`` may have settings of aiobotocore too.
@@ -136,7 +136,7 @@ class AsyncioClient(JobClientBase):
             session=session,
             profile_name=profile_name,
             config=_merge_config(
-                own_config(connect_timeout=connect_timeout, read_timeout=read_timeout, sign_request=sign_request),
+                base_config(connect_timeout=connect_timeout, read_timeout=read_timeout, sign_request=sign_request),
                 config,
             ),
             arguments={
@@ -174,7 +174,7 @@ class AsyncioClient(JobClientBase):
             await client.close()
             raise InvalidRequestError("client", "must not be entered again before it is closed")
         try:
-            self._adopt(client)
+            self._use_client(client)
         except InvalidRequestError:
             await client.close()
             raise
@@ -204,7 +204,7 @@ class AsyncioClient(JobClientBase):
             if not jobs:
                 await _sleep(pace.pause())
 
-    def _adopt(self, client: AioBaseClient) -> None:
+    def _use_client(self, client: AioBaseClient) -> None:
         if not is_codepipeline(client, is_async=True) or not aio.install(client):
             raise InvalidRequestError("client", "must be a CodePipeline client of aiobotocore, on aiohttp")
         events.install(client, self._operations.names)
@@ -217,7 +217,7 @@ class AsyncioClient(JobClientBase):
         loop = _running_loop()
         self._loop = self._loop or loop
         if loop is not self._loop:
-            raise InvalidRequestError("client", "must be used in the event loop in which it was made", **facts)
+            raise InvalidRequestError("client", "must be used in the event loop in which it was created", **facts)
         return self._client
 
     async def _call(self, request: Request[_T]) -> _T:
@@ -238,14 +238,14 @@ async def _send_request(client: AioBaseClient, request: Request[_T], call: Call)
         async with aio.timeout(call.seconds_left()):
             parsed = await find_method(client, request)(**plain_parameters(request))
         return decode_response(request, call, parsed)
-    except BaseException as failure:  # noqa: BLE001 - the caller raises it again, also a cancellation
+    except BaseException as failure:  # noqa: BLE001 - the caller raises it again, even a cancellation
         if isinstance(failure, asyncio.TimeoutError) and call.is_over():
-            forget(failure)
+            clear_frames(failure)
             return result_of_failure(request, call, CallStoppedError())
         return result_of_failure(request, call, failure)
     finally:
         call.is_finished = True
-        call.forget_response()
+        call.discard_response()
         with suppress(ValueError):  # if its event loop was closed, a task ends in another context
             CURRENT.reset(current)
 
@@ -261,7 +261,7 @@ def _merge_config(settings: Config, others: Config | None) -> AioConfig:
     # Aiobotocore before 3.1 takes its own settings, such as ``connector_args``, only from the first configuration.
     merged: Any = others if isinstance(others, AioConfig) else AioConfig()
     for each in (settings, others or settings):
-        merged = merged.merge(each)  # its type stubs require an AioConfig, but it accepts any Config
+        merged = merged.merge(each)  # the type stubs require an AioConfig, but the method accepts any Config
     return cast("AioConfig", merged)
 
 
@@ -275,7 +275,6 @@ class _ClientSettings:
     arguments: Mapping[str, Any]
 
     async def create(self) -> AioBaseClient | ThirdPartyError:
-        """Create and return a client of aiobotocore, or return the error."""
         redaction.install()
         session = self.session
         try:

@@ -20,7 +20,7 @@ from cp_thirdparty._core.backoff import PollPace
 from cp_thirdparty._core.facts import unsent_facts
 from cp_thirdparty._core.operations import Operations, Request
 from cp_thirdparty._core.send import JobClientBase, is_codepipeline, send_request
-from cp_thirdparty._core.settings import Boto3Session, check_settings, create_botocore_client, is_session, own_config
+from cp_thirdparty._core.settings import Boto3Session, base_config, check_settings, create_botocore_client, is_session
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 from cp_thirdparty.telemetry import CallRecord
 
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 _clock = time.monotonic
 _sleep = time.sleep
 # Seconds between two checks whether the client was closed.
-_TICK = 0.25
+_CHECK_INTERVAL = 0.25
 
 
 class BlockingClient(JobClientBase):
@@ -50,7 +50,7 @@ class BlockingClient(JobClientBase):
             raise InvalidRequestError("client", "must be a CodePipeline client of botocore or boto3")
         super().__init__(deadline=deadline, wire_logs=wire_logs, on_call=on_call)
         self._client = client
-        self._rebuild: Callable[[], BaseClient | ThirdPartyError] | None = None
+        self._create_client: Callable[[], BaseClient | ThirdPartyError] | None = None
         self._process_id = os.getpid()
         self._is_closed = False
         events.install(client, self._operations.names)
@@ -73,7 +73,7 @@ class BlockingClient(JobClientBase):
         on_call: Callable[[CallRecord], object] | None = None,
     ) -> Self:
         """
-        Create a client, and a botocore client that it uses.
+        Create a client, together with its botocore client.
 
         botocore's *standard* retry mode resends requests, and connections are kept alive.  This library checks the
         parameters instead of botocore, because the errors of botocore show their values.
@@ -112,8 +112,8 @@ class BlockingClient(JobClientBase):
         if refused is not None:
             del endpoint_url  # it may have a password
             raise refused
-        settings = own_config(connect_timeout=connect_timeout, read_timeout=read_timeout, sign_request=sign_request)
-        make = functools.partial(
+        settings = base_config(connect_timeout=connect_timeout, read_timeout=read_timeout, sign_request=sign_request)
+        create_client = functools.partial(
             create_botocore_client,
             session,
             profile_name,
@@ -122,20 +122,20 @@ class BlockingClient(JobClientBase):
             verify=os.fspath(verify) if isinstance(verify, os.PathLike) else verify,
             config=settings.merge(config) if config is not None else settings,
         )
-        client = make()
+        client = create_client()
         if isinstance(client, ThirdPartyError):
             raise client
         self = cls(client, deadline=deadline, wire_logs=wire_logs, on_call=on_call)
-        self._rebuild = make
+        self._create_client = create_client
         return self
 
     def close(self) -> None:
         """
-        Close the connections of a client that `create()` made; do nothing for a wrapped client.
+        Close the connections of a client that `create()` returned; do nothing for a wrapped client.
 
         Iterators that poll for jobs end with an error.
         """
-        if self._rebuild is not None:
+        if self._create_client is not None:
             self._is_closed = True
             self._client.close()
 
@@ -154,7 +154,7 @@ class BlockingClient(JobClientBase):
         """Poll until the client is closed, and yield each job."""
         pace = PollPace(max_batch_size=max_batch_size, poll_interval=poll_interval)
         while True:
-            self._refuse_if_closed()
+            self._raise_if_closed()
             jobs: tuple[_T, ...] = ()
             with pace.count_failures():
                 jobs = poll()
@@ -162,15 +162,15 @@ class BlockingClient(JobClientBase):
             if not jobs:
                 self._pause(pace.pause())
 
-    def _refuse_if_closed(self) -> None:
+    def _raise_if_closed(self) -> None:
         if self._is_closed:
             facts = unsent_facts(self._operations.poll, None)
-            raise InvalidRequestError("client", "must be open: it was closed while jobs were polled", **facts)
+            raise InvalidRequestError("client", "must be open, but was closed while it polled for jobs", **facts)
 
     def _pause(self, seconds: float) -> None:
         ends_at = _clock() + seconds
         while not self._is_closed and (left := ends_at - _clock()) > 0:
-            _sleep(min(left, _TICK))
+            _sleep(min(left, _CHECK_INTERVAL))
 
     def _call(self, request: Request[_T]) -> _T:
         call = self._start_call(request)
@@ -183,7 +183,7 @@ class BlockingClient(JobClientBase):
 
     def _replace_client(self) -> None:
         """Replace the botocore client in a forked child, because its connections belong to the parent process."""
-        client = None if self._rebuild is None else self._rebuild()
+        client = None if self._create_client is None else self._create_client()
         if isinstance(client, BaseClient):
             events.install(client, self._operations.names)
             self._client = client

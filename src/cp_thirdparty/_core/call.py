@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from cp_thirdparty._core.operations import Request
     from cp_thirdparty.secrets import SecretStr
 
-# The clock for deadlines.  With a frozen clock, a deadline would never be reached.  freezegun replaces the functions of
-# `time` in every module, and time-machine replaces them in C; neither of them replaces this function.
+# The clock for deadlines.  If tests froze this clock, no deadline would be reached.  freezegun replaces the functions
+# of `time` in every module, and time-machine replaces them in C; neither of them replaces this function.
 now: Final[Callable[[], float]] = (
     functools.partial(time.clock_gettime, time.CLOCK_MONOTONIC)
     if hasattr(time, "clock_gettime")
@@ -71,17 +71,17 @@ class Obstacle(Enum):
     PROXY = "no connection to the proxy"
     TIMEOUT = "no connection within the timeout"
     HANDSHAKE = "the connection was closed during the TLS handshake"
-    TLS = "the TLS connection could not be made"
+    TLS = "the TLS connection could not be opened"
     CERTIFICATE = "the TLS certificate is not trusted"
     PROXY_REFUSAL = "the proxy refused the connection"
 
     @property
-    def may_pass(self) -> bool:
+    def is_temporary(self) -> bool:
         """Return whether the same request may succeed later without a change of settings."""
-        return self not in _LASTING
+        return self not in _PERMANENT
 
 
-_LASTING: Final = frozenset({Obstacle.TLS, Obstacle.CERTIFICATE, Obstacle.PROXY_REFUSAL})
+_PERMANENT: Final = frozenset({Obstacle.TLS, Obstacle.CERTIFICATE, Obstacle.PROXY_REFUSAL})
 
 
 @attrs.define(kw_only=True)
@@ -96,7 +96,7 @@ class Call:
         wire_logs: Whether botocore may log requests and responses.
         attempts: Number of attempts in which bytes were sent or a response arrived.
         step: Progress of the current attempt.
-        earlier: The worst delivery of all attempts before the current one.
+        earlier_delivery: The worst delivery of all attempts before the current one.
         obstacle: Why the current attempt could not send the request; ``None`` if no reason was observed.
         proxy_status: HTTP status with which a proxy refused the connection of the current attempt.
         fault: Why the response of the current attempt is not trusted, and its HTTP status.
@@ -108,10 +108,10 @@ class Call:
         parsed: The result that botocore's parser would return for the document, if the parser was skipped.
         status_code: HTTP status of the response of the current attempt.
         request_id: Request id of that response, for AWS Support.
-        is_connecting: Whether a connection is being opened, so that sent bytes belong to a proxy or to TLS.
-        context: Botocore's context of the request; ``None`` if botocore did not run in this context.
+        is_connecting: Whether a connection is being opened.  Bytes sent meanwhile belong to a proxy or to TLS.
+        context: Botocore's ``context`` of the request; ``None`` if no event handler of this library has run for it.
         target: Scheme, host and port to which the current attempt is being sent; ``None`` before and after that.
-        carrier: The connection that sends the request of the current attempt; ``None`` if it is unknown.
+        connection: The connection that sends the request of the current attempt; ``None`` if it is unknown.
         is_watched: Whether this library observes the HTTP layer of the current attempt, so that it notices sent bytes.
         is_finished: Whether the call has ended.  A thread that has inherited the context may still refer to the call.
         bytes_left: How many more bytes of responses the call may receive.
@@ -124,7 +124,7 @@ class Call:
     began_at: float = attrs.field(factory=now)
     attempts: int = 0
     step: Step = PREPARING
-    earlier: Delivery = Delivery.NOT_SENT
+    earlier_delivery: Delivery = Delivery.NOT_SENT
     obstacle: Obstacle | None = None
     proxy_status: int | None = None
     fault: tuple[str, int] | None = None
@@ -139,7 +139,7 @@ class Call:
     is_connecting: bool = False
     context: object = attrs.field(default=None, repr=False)
     target: tuple[str, str, int | None] | None = None
-    carrier: object = attrs.field(default=None, repr=False)
+    connection: object = attrs.field(default=None, repr=False)
     is_watched: bool = False
     is_finished: bool = False
     bytes_left: int = MAX_BODY_BYTES
@@ -157,9 +157,9 @@ class Call:
     @property
     def delivery(self) -> Delivery:
         """The worst delivery of all attempts so far."""
-        if self.step is SENT or self.earlier is Delivery.SENT:
+        if self.step is SENT or self.earlier_delivery is Delivery.SENT:
             return Delivery.SENT
-        return Delivery.RESPONDED if self.step is RESPONDED else self.earlier
+        return Delivery.RESPONDED if self.step is RESPONDED else self.earlier_delivery
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
@@ -188,15 +188,15 @@ class Call:
 
     def start_attempt(self) -> None:
         """Discard what was observed during the previous attempt, except its delivery."""
-        self.earlier = self.delivery
+        self.earlier_delivery = self.delivery
         self.step = SIGNING
         self.is_last_attempt = False
         self.is_watched = False
         self.obstacle = self.proxy_status = self.fault = None
         self.status_code = self.request_id = None
-        self.forget_response()
+        self.discard_response()
 
-    def forget_response(self) -> None:
+    def discard_response(self) -> None:
         """Discard the content of a response, because frames of a traceback may refer to the call after its end."""
         self.error_response = self.document = self.parsed = None
         self.error_body = b""
@@ -234,6 +234,6 @@ CURRENT: ContextVar[Call | None] = ContextVar("cp_thirdparty_call", default=None
 
 
 def current_call() -> Call | None:
-    """Return the running call of this context, or ``None``.  A copy of the context may have a call that has ended."""
-    call = CURRENT.get()
+    """Return the running call of this context, or ``None``."""
+    call = CURRENT.get()  # a copy of the context may have a call that has ended
     return None if call is None or call.is_finished else call

@@ -19,12 +19,12 @@ _log = logging.getLogger("cp_thirdparty")
 
 _LIBRARIES: Final = frozenset({"aiobotocore", "botocore", "cp_thirdparty"})
 _PARSERS: Final = frozenset({"aiobotocore.parsers", "botocore.parsers"})
-_STUBS: Final = "botocore.stub"  # a module of botocore, but its errors are for the author of the stub
+_STUBS: Final = "botocore.stub"  # its errors are for the author of the stub, so it counts as code of the caller
 
-# Names of methods of botocore, which aiobotocore overrides.  They are not read from the methods, because a method may
-# have been replaced by a wrapper with another name: by a tracer, and for `BaseClient` also by botocore itself.
-_EMIT: Final = "_emit"
-_CALL: Final = "_make_api_call"
+# Names of methods of botocore, which aiobotocore overrides.  They are constants, because a tracer, or botocore itself
+# in `BaseClient`, may have replaced a method by a wrapper with another name.
+_EMIT_METHOD: Final = "_emit"
+_CALL_METHOD: Final = "_make_api_call"
 
 
 def write_log(level: int, message: str, *arguments: object) -> None:
@@ -39,70 +39,70 @@ def find_caller_code(failure: BaseException, operation_name: str) -> TracebackTy
 
     The function that botocore's event emitter calls is an event handler of the caller.  A tracer is code that runs
     between a client's method and the frame of the call itself.  If the exception comes from below that frame, botocore
-    raised it, and not the tracer.  A tracer may also make other AWS calls; their frames are not the call of
+    raised the exception, and not the tracer.  A tracer may also make other AWS calls; their frames are not the call of
     ``operation_name``.
     """
-    nodes = _nodes(failure.__traceback__)
-    calls = [index for index, node in enumerate(nodes) if _is_call(node, operation_name)]
+    entries = _traceback_entries(failure.__traceback__)
+    calls = [index for index, entry in enumerate(entries) if _is_call_of(entry, operation_name)]
     if not calls:
-        return next((node for node in nodes if not _is_library(node)), None)
-    for index in range(calls[0], len(nodes)):
-        if _is_library(nodes[index]) and _name(nodes[index]) == _EMIT:
-            below = [node for node in nodes[index + 1 :] if _name(node) != "resolve_awaitable"]
+        return next((entry for entry in entries if not _is_library(entry)), None)
+    for index in range(calls[0], len(entries)):
+        if _is_library(entries[index]) and _function_name(entries[index]) == _EMIT_METHOD:
+            below = [entry for entry in entries[index + 1 :] if _function_name(entry) != "resolve_awaitable"]
             if not below:
-                return nodes[index]  # a handler that is not written in Python, or that does not take the arguments
+                return entries[index]  # a handler that is not written in Python, or that does not take the arguments
             if not _is_library(below[0]):
                 return below[0]
     return None
 
 
-def is_of_parser(failure: BaseException) -> bool:
-    """Return whether botocore's response parser raised an error; it does so for unexpected types of values."""
-    return any(_module(node) in _PARSERS for node in _nodes(failure.__traceback__))
+def is_parser_error(failure: BaseException) -> bool:
+    """Return whether botocore's response parser raised an error, as for a value of an unexpected type."""
+    return any(_module_name(entry) in _PARSERS for entry in _traceback_entries(failure.__traceback__))
 
 
-def hide_library(failure: BaseException, place: TracebackType, operation_name: str) -> None:
+def hide_library_frames(failure: BaseException, first_entry: TracebackType, operation_name: str) -> None:
     """
-    Remove all frames above ``place`` from an exception's traceback, and clear them, so that no frame leads to secrets.
+    Remove and clear all frames above ``first_entry`` of an exception's traceback, so that no frame leads to secrets.
 
     If botocore raised the cause or the context of the exception, these references are removed too.
     """
-    places = {id(failure): place}
+    first_entries = {id(failure): first_entry}
     todo = [failure]
     while todo:
         error = todo.pop()
-        _hide_frames_above(places[id(error)], error)
+        _hide_frames_above(first_entries[id(error)], error)
         for link in ("__cause__", "__context__"):
             linked: BaseException | None = getattr(error, link)
-            if linked is None or id(linked) in places:  # causes may form a circle
+            if linked is None or id(linked) in first_entries:  # causes may form a circle
                 continue
-            linked_place = find_caller_code(linked, operation_name)
-            if linked_place is not None:
-                places[id(linked)] = linked_place
+            linked_entry = find_caller_code(linked, operation_name)
+            if linked_entry is not None:
+                first_entries[id(linked)] = linked_entry
                 todo.append(linked)
             else:
-                forget(linked)
+                clear_frames(linked)
                 setattr(error, link, None)
 
 
-def _hide_frames_above(place: TracebackType, failure: BaseException) -> None:
-    for node in takewhile(lambda node: node is not place, _nodes(failure.__traceback__)):
-        _clear(node.tb_frame)
-    frame = place.tb_frame.f_back
-    while frame is not None and _clear(frame):
+def _hide_frames_above(first_entry: TracebackType, failure: BaseException) -> None:
+    for entry in takewhile(lambda entry: entry is not first_entry, _traceback_entries(failure.__traceback__)):
+        _clear_frame(entry.tb_frame)
+    frame = first_entry.tb_frame.f_back
+    while frame is not None and _clear_frame(frame):
         frame = frame.f_back
-    failure.__traceback__ = place
+    failure.__traceback__ = first_entry
 
 
-def forget(failure: BaseException | None) -> None:
-    """Clear the frames of an error and of its causes, because they hold secrets and keep sockets open."""
+def clear_frames(failure: BaseException | None) -> None:
+    """Clear the frames of an error and of its causes, and remove the causes: frames hold secrets and open sockets."""
     for each in tuple(causes(failure)):
         traceback.clear_frames(each.__traceback__)
         each.__traceback__ = each.__cause__ = each.__context__ = None
 
 
 def causes(failure: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and all its causes, the latest first.  Each is yielded once, because causes may form a circle."""
+    """Yield an error and all its causes, the latest first, each only once, because causes may form a circle."""
     seen: set[int] = set()
     while failure is not None and id(failure) not in seen:
         seen.add(id(failure))
@@ -110,38 +110,38 @@ def causes(failure: BaseException | None) -> Iterator[BaseException]:
         failure = failure.__cause__ or failure.__context__
 
 
-def _nodes(node: TracebackType | None) -> list[TracebackType]:
-    nodes = []
-    while node is not None:
-        nodes.append(node)
-        node = node.tb_next
-    return nodes
+def _traceback_entries(entry: TracebackType | None) -> list[TracebackType]:
+    entries = []
+    while entry is not None:
+        entries.append(entry)
+        entry = entry.tb_next
+    return entries
 
 
-def _name(node: TracebackType) -> str:
-    return node.tb_frame.f_code.co_name
+def _function_name(entry: TracebackType) -> str:
+    return entry.tb_frame.f_code.co_name
 
 
-def _module(node: TracebackType) -> str:
-    module: str = node.tb_frame.f_globals.get("__name__", "")
+def _module_name(entry: TracebackType) -> str:
+    module: str = entry.tb_frame.f_globals.get("__name__", "")
     return module
 
 
-def _is_call(node: TracebackType, operation_name: str) -> bool:
-    """Return whether this is the frame of a client's call of the operation; a cleared frame counts as one."""
-    if not _is_library(node) or _name(node) != _CALL:
+def _is_call_of(entry: TracebackType, operation_name: str) -> bool:
+    """Return whether an entry has the frame of a client's call of the operation, or a cleared frame."""
+    if not _is_library(entry) or _function_name(entry) != _CALL_METHOD:
         return False
-    called: str = node.tb_frame.f_locals.get("operation_name", operation_name)
+    called: str = entry.tb_frame.f_locals.get("operation_name", operation_name)
     return called == operation_name
 
 
-def _is_library(node: TracebackType) -> bool:
-    module = _module(node)
+def _is_library(entry: TracebackType) -> bool:
+    module = _module_name(entry)
     return module.partition(".")[0] in _LIBRARIES and module != _STUBS
 
 
-def _clear(frame: FrameType) -> bool:
-    """Clear a frame; return ``False`` if the frame is still running, because it is then outside of the call."""
+def _clear_frame(frame: FrameType) -> bool:
+    """Clear a frame, or return ``False`` if the frame is still running and so is outside of the call."""
     try:
         frame.clear()
     except RuntimeError:

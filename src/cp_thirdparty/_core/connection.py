@@ -36,21 +36,21 @@ _LOCK: Final = threading.Lock()
 _OWNER: Final = object()
 _wrappers: Final[dict[str, Callable[..., Any]]] = {}
 _TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # a message of http.client and urllib3
-_NETWORK: Final = frozenset({"http", "socket", "ssl"})
-_USE_CONNECTION: Final = "_make_request"  # the method in which urllib3's pools pass a request to a connection
+_NETWORK_MODULES: Final = frozenset({"http", "socket", "ssl"})
+_REQUEST_METHOD: Final = "_make_request"  # the method in which urllib3's pools pass a request to a connection
 # How many bytes of a response's body may be received together with its headers.  Newer versions of Python have a
 # default of 128 KiB.
 _BUFFER_BYTES: Final = 8 << 10
 # TLS errors that a peer causes when it closes the connection.
-_CLOSED: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+_CLOSED_BY_PEER: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
 def install() -> None:
     """
     Wrap the methods of botocore's connections, if they are not wrapped.
 
-    It is called before each call, because a tool that restores a method, such as ``mock.patch``, may have removed a
-    wrapper.  It is fast enough for that.
+    Each call of the library calls this function, because a tool that restores a method, such as ``mock.patch``, may
+    have removed a wrapper.
     """
     methods = vars(AWSConnection)
     if len(_wrappers) == len(_METHODS) and _wrappers.items() <= methods.items():
@@ -64,7 +64,7 @@ def install() -> None:
 
 
 def is_wrapper(method: object, owner: object) -> bool:
-    """Return whether a method is a wrapper of this owner, or wraps one.  Each copy of the library is an owner."""
+    """Return whether a method is, or contains, a wrapper of this owner.  Each copy of the library is an owner."""
     while method is not None:
         if getattr(method, "cp_thirdparty_owner", None) is owner:
             return True
@@ -72,59 +72,59 @@ def is_wrapper(method: object, owner: object) -> bool:
     return False
 
 
-def _wrap(name: str, own: _Method | None, during_call: Callable[..., Any]) -> _Method:
+def _wrap(name: str, own_method: _Method | None, during_call: Callable[..., Any]) -> _Method:
     def method(self: Any, *arguments: Any, **settings: Any) -> Any:
         call = CURRENT.get()
-        original = getattr(super(AWSConnection, self), name) if own is None else own.__get__(self)
+        original = getattr(super(AWSConnection, self), name) if own_method is None else own_method.__get__(self)
         if call is None or call.is_finished:
             return original(*arguments, **settings)
-        is_part = _is_part(self, call)
-        if self.debuglevel and (is_part or call.request is None) and not call.wire_logs:
+        is_used = _is_used_by(self, call)
+        if self.debuglevel and (is_used or call.request is None) and not call.wire_logs:
             self.debuglevel = 0  # http.client would print requests and responses
-        if not is_part:
+        if not is_used:
             return original(*arguments, **settings)
         return during_call(self, call, original, *arguments, **settings)
 
     method.__name__ = name
-    vars(method).update(cp_thirdparty_owner=_OWNER, __wrapped__=own)
+    vars(method).update(cp_thirdparty_owner=_OWNER, __wrapped__=own_method)
     return method
 
 
-def _is_part(connection: Any, call: Call) -> bool:
-    """Return whether a connection loads credentials for a call or sends its request; event handlers may open others."""
+def _is_used_by(connection: Any, call: Call) -> bool:
+    """Return whether a call uses a connection; if not, an event handler of the caller uses it."""
     if call.step is SIGNING:
         return call.request is not None
     if call.target is None or call.step not in (SENDING, SENT):
         return False
-    if call.carrier is not connection and _leads_to(connection, call.target):
-        call.carrier = connection
-    return call.carrier is connection
+    if call.connection is not connection and _has_target(connection, call.target):
+        call.connection = connection
+    return call.connection is connection
 
 
-def _leads_to(connection: Any, target: tuple[str, str, int | None]) -> bool:
+def _has_target(connection: Any, target: tuple[str, str, int | None]) -> bool:
     scheme, host, port = target
     tunnel: str | None = getattr(connection, "_tunnel_host", None)
     if tunnel:
-        return (_plain(tunnel), connection._tunnel_port) == (host, port)  # noqa: SLF001 - no public way
+        return (_normalize_host(tunnel), connection._tunnel_port) == (host, port)  # noqa: SLF001 - no public way
     if scheme == "http" and getattr(connection, "proxy", None) is not None:
         return True  # a proxy without a tunnel may connect to any host
-    return (_plain(connection.host), connection.port) == (host, port)
+    return (_normalize_host(connection.host), connection.port) == (host, port)
 
 
 @functools.lru_cache(maxsize=16)  # a program calls few endpoints
 def target_of(url: str) -> tuple[str, str, int | None]:
     """Return scheme, host and port of a URL in the form in which a connection stores them."""
     parts = urlsplit(url)
-    return parts.scheme, _plain(parts.hostname or ""), parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, _normalize_host(parts.hostname or ""), parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _plain(host: str) -> str:
+def _normalize_host(host: str) -> str:
     return host.strip("[]").rstrip(".").lower()
 
 
-def is_refusal(failure: BaseException) -> bool:
+def is_unsent(failure: BaseException) -> bool:
     """
-    Return whether a failure shows that no connection got the request, although this library observed no connection.
+    Return whether a failure proves that no connection got the request, if this library observed no connection.
 
     Urllib3 may fail before it has a connection, for example because of an invalid proxy URL.  Code that replaces a
     connection, such as that of vcrpy, raises an error that is not a network error.
@@ -134,11 +134,11 @@ def is_refusal(failure: BaseException) -> bool:
     cause = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(chain[-1].__traceback__)]
     if "botocore.httpsession" not in cause:
         return False
-    place = cause[-1].partition(".")[0]
-    if place in ("botocore", "urllib3"):
-        return all(frame.f_code.co_name != _USE_CONNECTION for frame in frames)
+    package = cause[-1].partition(".")[0]
+    if package in ("botocore", "urllib3"):
+        return all(frame.f_code.co_name != _REQUEST_METHOD for frame in frames)
     is_of_network = isinstance(chain[-1], (OSError, HTTPException, HTTPError, HTTPClientError))
-    return place not in _NETWORK and "urllib3.connectionpool" in cause and not is_of_network
+    return package not in _NETWORK_MODULES and "urllib3.connectionpool" in cause and not is_of_network
 
 
 def _start_request(connection: Any, call: Call, original: _Method, *arguments: Any, **settings: Any) -> Any:  # noqa: ARG001
@@ -177,7 +177,7 @@ def _connect(connection: Any, call: Call, original: _Method) -> None:
         call.is_connecting = False
 
 
-class _Options:
+class _SocketOptions:
     """Socket options that check the deadline: urllib3 reads them before it connects to each address of a host."""
 
     def __init__(self, options: Iterable[Any] | None, call: Call) -> None:
@@ -192,7 +192,7 @@ class _Options:
 
 def _open_socket(connection: Any, call: Call, original: _Method) -> Any:
     options = connection.socket_options
-    connection.socket_options = _Options(options, call)  # urllib3 restarts its timeout for each address
+    connection.socket_options = _SocketOptions(options, call)  # urllib3 restarts its timeout for each address
     try:
         opened = original()
     except Exception as failure:
@@ -224,24 +224,24 @@ def handshake_obstacle(failure: BaseException) -> Obstacle:
         return Obstacle.CERTIFICATE
     if isinstance(failure, TimeoutError):
         return Obstacle.TIMEOUT
-    if isinstance(failure, OSError) and (isinstance(failure, _CLOSED) or not isinstance(failure, ssl.SSLError)):
+    if isinstance(failure, OSError) and (isinstance(failure, _CLOSED_BY_PEER) or not isinstance(failure, ssl.SSLError)):
         return Obstacle.HANDSHAKE
     return Obstacle.TLS
 
 
 def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **settings: Any) -> Any:
     """Read a response, of CodePipeline or of a service that supplies AWS credentials, within the limits of the call."""
-    own = connection.response_class
-    connection.response_class = bounded = functools.partial(_make_bounded_response, own, call)
-    held_back = max(0, call.bytes_left - MAX_HEADER_BYTES)
-    call.bytes_left -= held_back
+    response_class = connection.response_class
+    connection.response_class = bounded = functools.partial(_make_bounded_response, response_class, call)
+    body_bytes = max(0, call.bytes_left - MAX_HEADER_BYTES)
+    call.bytes_left -= body_bytes
     try:
         return original(*arguments, **settings)
     finally:
         if call.bytes_left >= 0:  # the headers are not too long
-            call.bytes_left += held_back
+            call.bytes_left += body_bytes
         if connection.response_class is bounded:  # botocore replaces it when it closes the connection
-            connection.response_class = own
+            connection.response_class = response_class
 
 
 def _make_bounded_response(make: _Method, call: Call, *arguments: Any, **settings: Any) -> Any:
@@ -278,7 +278,7 @@ class _BoundedSource(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Close the source, and stop watching the connection, because urllib3 gives it to other calls after that."""
+        """Close the source, and stop watching the connection, because other calls may then use the connection."""
         WATCHDOG.release(self._call)
         self._source.close()
         super().close()

@@ -16,7 +16,7 @@ from cp_thirdparty._core.caller_code import write_log
 if TYPE_CHECKING:
     from cp_thirdparty._core.call import Call
 
-_NO_THREAD: Final = "no thread for deadlines could be started; a deadline does not end a read that hangs"
+_NO_THREAD: Final = "could not start the thread for deadlines; a deadline does not end a read that hangs"
 
 
 class _HasDescriptor(Protocol):
@@ -27,7 +27,7 @@ class Watch:
     """
     The deadline of one call, and the connection that the call currently uses.
 
-    A call uses one connection at a time.  This class keeps a duplicate of the connection's file descriptor.  Otherwise,
+    This class keeps a duplicate of the connection's file descriptor.  Otherwise,
     after the call has closed its connection, a new connection could get the same descriptor and be shut down.
     """
 
@@ -39,7 +39,7 @@ class Watch:
         self._descriptors: list[int] = []  # at most one; `pop` is atomic, so signal handlers cannot interrupt it
 
     def use(self, connection: _HasDescriptor) -> None:
-        """Watch only this connection; watch none if the process cannot open another file descriptor."""
+        """Watch only this connection, or none if the process cannot open another file descriptor."""
         self.release()
         self.is_used = True
         try:  # not `suppress`, which would take longer than the call itself
@@ -79,7 +79,7 @@ class Watchdog:
         self.reset()
 
     def reset(self) -> None:
-        """Discard all calls and the reference to the thread, which does not exist in a forked child."""
+        """Discard all calls and the thread, because a forked child has no such thread."""
         self._lock = threading.RLock()
         self._watches: set[Watch] = set()
         self._wakes_at = math.inf
@@ -142,8 +142,8 @@ class Watchdog:
                     self._watches.remove(watch)
                 # The call that has set `_wakes_at` may have ended.  If no other call is watched, sleep until that time
                 # anyway.  Otherwise each of many short calls would have to wake the thread.
-                known = self._wakes_at if self._wakes_at > time else math.inf
-                self._wakes_at = min((watch.ends_at for watch in self._watches), default=known)
+                planned = self._wakes_at if self._wakes_at > time else math.inf
+                self._wakes_at = min((watch.ends_at for watch in self._watches), default=planned)
                 left = -1 if self._wakes_at == math.inf else self._wakes_at - time
             self._sleep.acquire(timeout=min(left, threading.TIMEOUT_MAX))
 

@@ -42,7 +42,6 @@ class _CachingResolver:
         return getattr(self._resolver, name)
 
     def construct_endpoint(self, operation_model: Any, **settings: Any) -> Any:
-        """Return the endpoint of an operation; botocore resolves it at the first call."""
         name: str = operation_model.name
         if name not in self._known:
             self._known[name] = self._resolver.construct_endpoint(operation_model=operation_model, **settings)

@@ -2,7 +2,7 @@
 Create errors of this library from exceptions of botocore.
 
 Whether a request may be resent depends on what was observed during the call, not on the class of an exception.  The
-table is in `cp_thirdparty._core.facts`.  The service's message is kept, after all secrets were removed from it.
+table is in `cp_thirdparty._core.facts`.  The service's message is kept, without secrets.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from botocore.exceptions import ClientError
 from cp_thirdparty._base.text import show
 from cp_thirdparty._core import reasons
 from cp_thirdparty._core.call import Call, Step
-from cp_thirdparty._core.connection import is_refusal
+from cp_thirdparty._core.connection import is_unsent
 from cp_thirdparty._core.facts import Failure, facts_of
 from cp_thirdparty._core.guard import REQUEST_ID
 from cp_thirdparty._core.operations import Request
-from cp_thirdparty._core.responses import MODELLED, find_failure, is_refusal_status
-from cp_thirdparty._core.strike_out import strike_out
+from cp_thirdparty._core.responses import MODELLED, classify_error, is_refusal_status
+from cp_thirdparty._core.secret_removal import remove_secrets
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
     AccessDeniedError,
@@ -39,7 +39,7 @@ from cp_thirdparty.exceptions import (
 )
 
 # The codes of "Common errors" in the CodePipeline API reference, and codes that older AWS services use.
-_CREDENTIALS: Final = frozenset(
+_CREDENTIAL_CODES: Final = frozenset(
     {
         "ExpiredToken",
         "ExpiredTokenException",
@@ -53,8 +53,8 @@ _CREDENTIALS: Final = frozenset(
         "UnrecognizedClientException",
     }
 )
-_ACCESS_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized", "OptInRequired"})
-_CLOCK: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"})
+_ACCESS_DENIED_CODES: Final = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorized", "OptInRequired"})
+_CLOCK_CODES: Final = frozenset({"RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture"})
 # AWS refuses a signature if the clocks differ by more than this: SigV4 allows 5 minutes (IAM user guide, "Signing AWS
 # API requests").
 _SKEW_SECONDS: Final = 300.0
@@ -63,8 +63,8 @@ _CODE_LENGTH: Final = 100
 
 _RESOURCE = re.compile(r"on resource: (arn:[^\s\"']+)")
 
-# botocore's exception -> the message of our error.  Nothing else in the error depends on the exception's class.
-_BROKEN: Final[tuple[tuple[type[Exception], str], ...]] = (
+# botocore's exception -> the message of our error.
+_CONNECTION_ERRORS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.ReadTimeoutError, "no response within the timeout"),
     (botocore_exceptions.ConnectionClosedError, "the connection was closed before a response"),
 )
@@ -81,11 +81,11 @@ def error_of(failure: Exception, call: Call) -> ThirdPartyError:
     request = call.request
     assert request is not None, "a request was sent"  # noqa: S101 - a mistake of this library
     if call.step is Step.SENDING:
-        call.note_failure(is_unsent=is_refusal(failure))
+        call.note_failure(is_unsent=is_unsent(failure))
     response = call.error_response
     if response is None and isinstance(failure, ClientError) and failure.operation_name == request.operation_name:
         response = cast("Mapping[str, Any]", failure.response)  # botocore's Stubber raises it, and sends nothing
-        note_stub(call, response.get("ResponseMetadata", {}))
+        note_stub_response(call, response.get("ResponseMetadata", {}))
     if call.fault is not None and response is not None:
         return _untrusted_error(call.fault[0], call)
     if response is not None:
@@ -97,24 +97,24 @@ def error_of(failure: Exception, call: Call) -> ThirdPartyError:
     return _preparation_error(failure, call)
 
 
-def is_missing(failure: Exception) -> bool:
-    """Return whether an exception of botocore is an AWS service's error that a resource does not exist."""
+def is_resource_missing(failure: Exception) -> bool:
+    """Return whether an AWS service returned the error that a resource does not exist."""
     if not isinstance(failure, ClientError):
         return False
     return bool(failure.response.get("Error", {}).get("Code") == "ResourceNotFoundException")
 
 
-def note_stub(call: Call, metadata: Mapping[str, Any]) -> None:
+def note_stub_response(call: Call, metadata: Mapping[str, Any]) -> None:
     """Record the response of a stub, such as botocore's `Stubber`, which replaces the network."""
     call.note_response()
     request_id = str(metadata.get("RequestId", ""))
     call.status_code = metadata.get("HTTPStatusCode")
-    call.request_id = strike_out(request_id, call.secrets) if REQUEST_ID.fullmatch(request_id) else None
+    call.request_id = remove_secrets(request_id, call.secrets) if REQUEST_ID.fullmatch(request_id) else None
 
 
 def foreign_response_error(fault: str, call: Call, metadata: Mapping[str, Any]) -> UntrustedResponseError:
     """Return the error for an untrusted response to a request to another AWS service, such as Secrets Manager."""
-    note_stub(call, metadata)
+    note_stub_response(call, metadata)
     return UntrustedResponseError(fault, **facts_of(call, Failure.UNTRUSTED))
 
 
@@ -128,7 +128,7 @@ def unchecked_error(call: Call) -> UntrustedResponseError:
 def stopped_error(call: Call) -> TransportError:
     """Return the error for a deadline that was reached while code of the caller ran."""
     is_sent = call.step in (Step.SENT, Step.RESPONDED)
-    facts = facts_of(call, Failure.NO_RESPONSE if is_sent else Failure.PASSING)
+    facts = facts_of(call, Failure.NO_RESPONSE if is_sent else Failure.TEMPORARY)
     return TransportError("the deadline was reached in a handler of the caller", **facts)
 
 
@@ -149,35 +149,35 @@ def _response_error(failure: Exception, call: Call) -> TransportError:
     facts = facts_of(call, Failure.NO_RESPONSE)
     if call.is_over():
         return TransportError("no response before the deadline", **facts)
-    text = next((text for kind, text in _BROKEN if isinstance(failure, kind)), "the connection failed")
+    text = next((text for kind, text in _CONNECTION_ERRORS if isinstance(failure, kind)), "the connection failed")
     return TransportError(text, **facts)
 
 
 def _sending_error(failure: Exception, call: Call) -> ThirdPartyError:
     if call.is_over():
-        return TransportError("no connection before the deadline", **facts_of(call, Failure.PASSING))
+        return TransportError("no connection before the deadline", **facts_of(call, Failure.TEMPORARY))
     reason = reasons.explain(failure, call)
     if reason is not None:
         return reason
     obstacle = call.obstacle
     if obstacle is None:  # code that replaces a connection, such as vcrpy, has raised an exception
         kind = type(failure.__context__ or failure).__name__
-        return TransportError(f"the request could not be sent ({kind})", **facts_of(call, Failure.LASTING))
+        return TransportError(f"the request could not be sent ({kind})", **facts_of(call, Failure.PERMANENT))
     text = obstacle.value
     if call.proxy_status is not None:
         advice = _PROXY_ADVICE.get(call.proxy_status)
         text += f" with status {call.proxy_status}" + (f": {advice}" if advice else "")
-    return TransportError(text, **facts_of(call, Failure.PASSING if obstacle.may_pass else Failure.LASTING))
+    return TransportError(text, **facts_of(call, Failure.TEMPORARY if obstacle.is_temporary else Failure.PERMANENT))
 
 
 def _preparation_error(failure: Exception, call: Call) -> ThirdPartyError:
     if call.step is Step.SIGNING and call.is_over():
-        facts = facts_of(call, Failure.PASSING)
+        facts = facts_of(call, Failure.TEMPORARY)
         return CredentialsError("the AWS credentials could not be loaded before the deadline", **facts)
     reason = reasons.explain(failure, call)
     if reason is not None:
         return reason
-    facts = facts_of(call, Failure.LASTING)
+    facts = facts_of(call, Failure.PERMANENT)
     if call.step is Step.SIGNING:
         return CredentialsError(f"the AWS credentials could not be loaded ({type(failure).__name__})", **facts)
     if isinstance(failure, botocore_exceptions.ParamValidationError):
@@ -199,22 +199,22 @@ def _service_error(response: Mapping[str, Any], call: Call) -> ThirdPartyError:
     facts = facts_of(call, Failure.REFUSED)
     code = str(response.get("Error", {}).get("Code", ""))
     offset = clock_offset(metadata.get("HTTPHeaders", {}))
-    if offset is not None and (code in _CLOCK or (code in _CREDENTIALS and abs(offset) > _SKEW_SECONDS)):
+    if offset is not None and (code in _CLOCK_CODES or (code in _CREDENTIAL_CODES and abs(offset) > _SKEW_SECONDS)):
         # The service's message is left out: for a wrong signature, it repeats the signed headers with a session token.
         return ClockSkewError("", code=code, offset=offset, **facts)
-    if code in _CREDENTIALS:
+    if code in _CREDENTIAL_CODES:
         return CredentialsError(f"{code}: AWS does not accept the credentials", **facts)
     text = response.get("Error", {}).get("Message", "")
-    message = show(strike_out(text if isinstance(text, str) else "", call.secrets))
-    if code in _ACCESS_DENIED:
+    message = show(remove_secrets(text if isinstance(text, str) else "", call.secrets))
+    if code in _ACCESS_DENIED_CODES:
         request = cast("Request[Any]", call.request)
         action = f"{request.service}:{request.operation_name}"
         resource = _RESOURCE.search(message)
         denied = resource.group(1) if resource else None
         return AccessDeniedError(message, code=code, action=action, resource=denied, **facts)
-    found = find_failure(response)
+    found = classify_error(response)
     kind = ThrottledError if found is Failure.THROTTLED else MODELLED.get(code, ServiceError)
-    return kind(message, code=show(strike_out(code, call.secrets), _CODE_LENGTH), **facts_of(call, found))
+    return kind(message, code=show(remove_secrets(code, call.secrets), _CODE_LENGTH), **facts_of(call, found))
 
 
 def clock_offset(headers: Mapping[str, str]) -> float | None:

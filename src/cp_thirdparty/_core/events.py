@@ -1,7 +1,7 @@
 """
-Event handlers for botocore: they observe each attempt of a call, check its response, and decide about a retry.
+Event handlers for botocore: observe each attempt of a call, check its response, and decide whether to retry.
 
-Unless a call of this library runs, they do nothing, so direct calls of a wrapped client behave as before.
+Unless a call of this library runs, the handlers do nothing, so direct calls of a wrapped client behave as before.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from cp_thirdparty._core.call import (
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.facts import Failure
 from cp_thirdparty._core.parsed import Filter, find_filter
-from cp_thirdparty._core.responses import find_failure
-from cp_thirdparty._core.strike_out import TooManyEscapesError, strike_out, strike_out_of_bytes
+from cp_thirdparty._core.responses import classify_error
+from cp_thirdparty._core.secret_removal import TooManyEscapesError, remove_secrets, remove_secrets_from_bytes
 from cp_thirdparty.secrets import SecretStr
 
 _BAD_GATEWAY: Final = 502
@@ -43,14 +43,14 @@ def install(client: BaseClient, operation_names: Iterable[str]) -> None:
     for name in operation_names:
         for event, handler in _HANDLERS.items():
             events.register_first(f"{event}.codepipeline.{name}", handler, unique_id=f"{_OWNER}.{event}.{name}")
-        keep_known = find_filter(client.meta.service_model.operation_model(name))
-        if keep_known is not None:
+        filter_members = find_filter(client.meta.service_model.operation_model(name))
+        if filter_members is not None:
             events.register_last(
                 f"before-parse.codepipeline.{name}",
-                functools.partial(_skip_parsing, keep_known),
+                functools.partial(_skip_parsing, filter_members),
                 unique_id=f"{_OWNER}.skip-parsing.{name}",
             )
-    _respect_last_attempt(client._endpoint)  # type: ignore[attr-defined] # noqa: SLF001 - no public way
+    _prevent_retry_after_last_attempt(client._endpoint)  # type: ignore[attr-defined] # noqa: SLF001 - no public way
     # This handler must run last: requests that handlers of the caller send before it are not the request of the call.
     events.register_last("before-send", _start_sending, unique_id=f"{_OWNER}.before-send")
 
@@ -58,11 +58,11 @@ def install(client: BaseClient, operation_names: Iterable[str]) -> None:
 def _note_context(model: Any, context: object, **_: object) -> None:
     """Store botocore's context of the call's request, to distinguish it from requests of event handlers."""
     call = current_call()
-    if call is not None and call.context is None and _is_operation(call, model):
+    if call is not None and call.context is None and _is_operation_of(call, model):
         call.context = context
 
 
-def _is_operation(call: Call, model: Any) -> bool:
+def _is_operation_of(call: Call, model: Any) -> bool:
     return call.request is not None and call.request.operation_name == model.name
 
 
@@ -84,7 +84,7 @@ def _start_sending(event_name: str, request: Any, **_: object) -> None:
         return
     if event_name == f"before-send.codepipeline.{call.request.operation_name}":
         call.step = SENDING
-        call.target, call.carrier = connection.target_of(request.url), None
+        call.target, call.connection = connection.target_of(request.url), None
         call.obstacle = call.proxy_status = None  # discard those of other requests, for example to STS
         call.is_watched = True
         call.check_deadline()
@@ -94,22 +94,22 @@ def _start_sending(event_name: str, request: Any, **_: object) -> None:
 def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: object) -> None:
     """Check a response before botocore parses it."""
     call = current_call()
-    if call is None or call.target is None or not _is_operation(call, operation_model):
+    if call is None or call.target is None or not _is_operation_of(call, operation_model):
         return
     status: int = response_dict["status_code"]
     is_cbor = "cbor" in str(getattr(operation_model.service_model, "resolved_protocol", ""))
-    verdict = guard.judge(response_dict, is_cbor=is_cbor, has_output=operation_model.output_shape is not None)
-    if not (verdict.is_truncated and call.step is SENT):
+    result = guard.check_response(response_dict, is_cbor=is_cbor, has_output=operation_model.output_shape is not None)
+    if not (result.is_truncated and call.step is SENT):
         call.note_response()
     call.status_code = status
-    call.request_id = None if verdict.request_id is None else _clean_request_id(verdict.request_id, call)
-    fault = verdict.fault
-    if fault is not None or verdict.is_error:
+    call.request_id = None if result.request_id is None else _clean_request_id(result.request_id, call)
+    fault = result.fault
+    if fault is not None or result.is_error:
         # Tracers and handlers of the caller get the headers and the parsed response.
         _clean_headers(response_dict["headers"], call)
-    if fault is None and verdict.is_error:
+    if fault is None and result.is_error:
         try:
-            call.error_body = strike_out_of_bytes(response_dict["body"], call.secrets, keep_length=is_cbor)
+            call.error_body = remove_secrets_from_bytes(response_dict["body"], call.secrets, keep_length=is_cbor)
         except TooManyEscapesError:
             fault = "the error has too many escapes"
     if fault is not None:
@@ -118,26 +118,26 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
         response_dict["body"] = b""
         if status < guard.FIRST_ERROR_STATUS:
             response_dict["status_code"] = _BAD_GATEWAY
-    elif verdict.is_error:
+    elif result.is_error:
         response_dict["body"] = call.error_body
         if status < guard.FIRST_ERROR_STATUS:
             response_dict["status_code"] = _BAD_REQUEST
     else:
-        call.has_success, call.document = True, verdict.document
+        call.has_success, call.document = True, result.document
 
 
-def _skip_parsing(keep_known: Filter, response_dict: dict[str, Any], **_: object) -> None:
+def _skip_parsing(filter_members: Filter, response_dict: dict[str, Any], **_: object) -> None:
     """Pass an empty body to botocore's parser; `_finish_attempt` adds the values that the parser would return."""
     call = current_call()
     if call is None or call.target is None or call.document is None or call.wire_logs:  # the parser logs the response
         return
-    call.parsed = keep_known(call.document)
+    call.parsed = filter_members(call.document)
     response_dict["body"] = b""
 
 
 def _clean_request_id(request_id: str, call: Call) -> str:
     secrets = call.secrets
-    return strike_out(request_id, secrets) if _may_repeat(request_id, secrets) else request_id
+    return remove_secrets(request_id, secrets) if _may_repeat(request_id, secrets) else request_id
 
 
 def _may_repeat(text: str, secrets: Iterable[SecretStr]) -> bool:
@@ -152,17 +152,17 @@ def _may_repeat(text: str, secrets: Iterable[SecretStr]) -> bool:
 def _clean_headers(headers: Any, call: Call) -> None:
     values = "\n".join(headers.values())
     if len(values) > MAX_HEADER_BYTES:  # aiohttp has no limit, and handlers of the caller may add headers
-        call.count_bytes(call.bytes_left + 1)  # this is more than the limit, so it ends the call
+        call.count_bytes(call.bytes_left + 1)  # more than the limit, so this ends the call
     data = values.encode("utf-8", "surrogatepass")
     try:
-        is_clean = strike_out_of_bytes(data, call.secrets) == data
+        is_clean = remove_secrets_from_bytes(data, call.secrets) == data
     except TooManyEscapesError:
-        for name in list(headers):  # searching each header alone would take too long, too
+        for name in list(headers):  # a search in each single header would take too long, too
             headers[name] = _MASK
         return
     if not is_clean:
         for name, value in list(headers.items()):
-            headers[name] = strike_out(value, call.secrets)
+            headers[name] = remove_secrets(value, call.secrets)
 
 
 def _finish_attempt(
@@ -178,7 +178,7 @@ def _finish_attempt(
         if call.parsed is not None and parsed_response is not None:
             parsed_response.update(call.parsed)
         WATCHDOG.release(call)
-        call.note_failure(is_unsent=exception is not None and connection.is_refusal(exception))
+        call.note_failure(is_unsent=exception is not None and connection.is_unsent(exception))
         call.target = None
         if response_dict is not None and not call.has_success:
             response_dict["body"] = call.error_body  # only handlers of the caller read it
@@ -203,7 +203,7 @@ def _decide_on_retry(
     call = _call_of(request_dict["context"])
     if call is None:
         return None
-    has_asked = False
+    has_requested_pause = False
     if response is not None:
         http_response, parsed = response
         http_response.status_code = status = parsed["ResponseMetadata"]["HTTPStatusCode"]
@@ -213,8 +213,8 @@ def _decide_on_retry(
         # The body of a response that a stub has created may have any type.
         if isinstance(getattr(http_response, "_content", None), bytes):
             http_response._content = call.error_body  # noqa: SLF001 - no public way
-        has_asked = "x-amz-retry-after" in http_response.headers
-    if _may_be_resent(call) and _has_time(call, attempts, LONGEST_REQUESTED_PAUSE if has_asked else 0.0):
+        has_requested_pause = "x-amz-retry-after" in http_response.headers
+    if _may_be_resent(call) and _has_time(call, attempts, LONGEST_REQUESTED_PAUSE if has_requested_pause else 0.0):
         return None
     if caught_exception is not None:
         raise caught_exception
@@ -222,7 +222,7 @@ def _decide_on_retry(
     return False
 
 
-def _respect_last_attempt(endpoint: Any) -> None:
+def _prevent_retry_after_last_attempt(endpoint: Any) -> None:
     """
     Prevent a retry after the last attempt, whatever event handlers return.  Idempotent.
 
@@ -234,21 +234,21 @@ def _respect_last_attempt(endpoint: Any) -> None:
         return
 
     def needs_retry(attempts: int, operation: object, request_dict: Mapping[str, Any], *outcome: Any) -> Any:
-        wanted = decide(attempts, operation, request_dict, *outcome)
+        decision = decide(attempts, operation, request_dict, *outcome)
         context = request_dict["context"]
-        return _is_resent(wanted, context) if isinstance(wanted, bool) else _await_decision(wanted, context)
+        return _is_retried(decision, context) if isinstance(decision, bool) else _await_decision(decision, context)
 
     needs_retry.cp_thirdparty_owner = _OWNER  # type: ignore[attr-defined]
     endpoint._needs_retry = needs_retry  # noqa: SLF001 - no public way
 
 
-async def _await_decision(wanted: Awaitable[bool], context: object) -> bool:
-    return _is_resent(await wanted, context)
+async def _await_decision(decision: Awaitable[bool], context: object) -> bool:
+    return _is_retried(await decision, context)
 
 
-def _is_resent(wanted: bool, context: object) -> bool:  # noqa: FBT001 - the decision of botocore
+def _is_retried(is_wanted: bool, context: object) -> bool:  # noqa: FBT001 - the decision of botocore
     call = _call_of(context)
-    return wanted and (call is None or not call.is_last_attempt)
+    return is_wanted and (call is None or not call.is_last_attempt)
 
 
 def _may_be_resent(call: Call) -> bool:
@@ -256,15 +256,15 @@ def _may_be_resent(call: Call) -> bool:
     if request is None or call.bytes_left < 0:
         return False
     if call.step is UNSENT:
-        return call.obstacle is not None and call.obstacle.may_pass
-    if call.step is RESPONDED and call.fault is None and find_failure(call.error_response or {}) is Failure.THROTTLED:
+        return call.obstacle is not None and call.obstacle.is_temporary
+    if call.step is RESPONDED and call.fault is None and classify_error(call.error_response or {}) is Failure.THROTTLED:
         return True
     return request.is_repeatable and call.step in (SENT, RESPONDED)
 
 
-def _has_time(call: Call, attempts: int, asked_pause: float) -> bool:
+def _has_time(call: Call, attempts: int, requested_pause: float) -> bool:
     left = call.seconds_left()
-    return left is None or left > min(2.0 ** (attempts - 1), LONGEST_BOTOCORE_PAUSE) + asked_pause
+    return left is None or left > min(2.0 ** (attempts - 1), LONGEST_BOTOCORE_PAUSE) + requested_pause
 
 
 _OWNER: Final = f"cp_thirdparty.{id(install)}"  # another copy of the library registers its own handlers

@@ -28,10 +28,10 @@ from cp_thirdparty.exceptions import (
 class Failure(Enum):
     """The kinds of failures of a call.  Each value is a row of the table in docs/explanation/trust.md."""
 
-    PASSING = "nothing was sent, and the cause may pass"
-    LASTING = "nothing was sent, and the cause lasts"
+    TEMPORARY = "nothing was sent, and the cause is temporary"
+    PERMANENT = "nothing was sent, and the cause is permanent"
     NO_RESPONSE = "the request was sent, and no complete response arrived"
-    UNTRUSTED = "the response is not one of CodePipeline, or was not checked"
+    UNTRUSTED = "the response is not from CodePipeline, or was not checked"
     UNREADABLE = "CodePipeline accepted the request, and its response cannot be decoded"
     SERVICE_FAULT = "CodePipeline failed (status 5xx)"
     THROTTLED = "CodePipeline throttled the request"
@@ -49,8 +49,8 @@ class Rule:
 
 
 RULES: Final[Mapping[Failure, Rule]] = {
-    Failure.PASSING: Rule((TransportError, CredentialsError), reads=True, writes=True),
-    Failure.LASTING: Rule((TransportError, CredentialsError, InvalidRequestError), reads=False, writes=False),
+    Failure.TEMPORARY: Rule((TransportError, CredentialsError), reads=True, writes=True),
+    Failure.PERMANENT: Rule((TransportError, CredentialsError, InvalidRequestError), reads=False, writes=False),
     Failure.NO_RESPONSE: Rule((TransportError,), reads=True, writes=None),
     Failure.UNTRUSTED: Rule((UntrustedResponseError,), reads=True, writes=None),
     Failure.UNREADABLE: Rule((ResponseDecodeError,), reads=True, writes=None),
@@ -84,7 +84,7 @@ def unsent_facts(operation_name: str, job_id: str | None) -> CallFacts:
         "job_id": show_optional(job_id),
         "attempts": 0,
         "delivery": Delivery.NOT_SENT,
-        "is_retry_safe": RULES[Failure.LASTING].writes,
+        "is_retry_safe": RULES[Failure.PERMANENT].writes,
     }
 
 

@@ -1,4 +1,4 @@
-"""`http.server` with a limit for the number of connections, and limits for the time and the size of each request."""
+"""An HTTP server that limits the number of connections, and the time and the size of each request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BoundedServer(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         """Bind the socket without a DNS look-up."""
-        # HTTPServer.server_bind() calls socket.getfqdn(), which may take seconds without a network.
+        # Without a network, socket.getfqdn() in HTTPServer.server_bind() may take seconds.
         TCPServer.server_bind(self)
         self.server_port: int = self.server_address[1]
 
@@ -132,7 +132,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
         super().setup()
         self.rfile.close()
         self._reader = _TimedReader(self.connection, self.seconds)
-        # Python 3.14 reads 128 KiB ahead by default: a body would count as a part of its head.
+        # By default, Python 3.14 reads 128 KiB ahead, so the bytes of a body would count as bytes of its header.
         self.rfile = io.BufferedReader(self._reader, 8192)
 
     def handle_one_request(self) -> None:

@@ -96,20 +96,20 @@ class Operations(Generic[_JobT, _DetailsT]):
         if max_batch_size is not None:
             parameters.append(("max_batch_size", max_batch_size, limits.int_in_range(max_batch_size, 1)))
         if query_param is not None:
-            parameters.append(_strings("query_param", query_param, limits.query_param))
-        return _request(self.poll, None, parameters, self._decode_jobs, is_repeatable=True)
+            parameters.append(_read_mapping("query_param", query_param, limits.query_param))
+        return _create_request(self.poll, None, parameters, self._decode_jobs, is_repeatable=True)
 
     def request_details(self, job_id: str, *, client_token: str | SecretStr | None = None) -> Request[_DetailsT]:
-        parameters = self._job(job_id, client_token)
+        parameters = self._job_parameters(job_id, client_token)
         is_id = parameters[0][2] is None  # an invalid job id may be any other value, for example a client token
         decode = functools.partial(self._decode_details, job_id=job_id if is_id else "")
-        return _request(self.details, job_id, parameters, decode, is_repeatable=True)
+        return _create_request(self.details, job_id, parameters, decode, is_repeatable=True)
 
     def request_claim(
         self, job_id: str, *, nonce: str, client_token: str | SecretStr | None = None
     ) -> Request[JobStatus]:
-        parameters = [*self._job(job_id, client_token), _text("nonce", nonce, limits.NONCE)]
-        return _request(self.acknowledge, job_id, parameters, _status, is_repeatable=False)
+        parameters = [*self._job_parameters(job_id, client_token), _read_string("nonce", nonce, limits.NONCE)]
+        return _create_request(self.acknowledge, job_id, parameters, _decode_status, is_repeatable=False)
 
     def request_success(
         self,
@@ -121,31 +121,31 @@ class Operations(Generic[_JobT, _DetailsT]):
         execution_details: ExecutionDetails | None,
         output_variables: Mapping[str, str] | None = None,
     ) -> Request[None]:
-        parameters = self._job(job_id, client_token)
+        parameters = self._job_parameters(job_id, client_token)
         if continuation_token is not None:
-            parameters.append(_text("continuation_token", continuation_token, limits.CONTINUATION_TOKEN))
+            parameters.append(_read_string("continuation_token", continuation_token, limits.CONTINUATION_TOKEN))
         if current_revision is not None:
-            parameters.append(_model("current_revision", current_revision, CurrentRevision, fit_current_revision))
+            parameters += [_read_model("current_revision", current_revision, CurrentRevision, fit_current_revision)]
         if execution_details is not None:
-            parameters.append(_model("execution_details", execution_details, ExecutionDetails, fit_execution_details))
+            parameters += [_read_model("execution_details", execution_details, ExecutionDetails, fit_execution_details)]
         if output_variables is not None:
-            name, variables, rule = _strings("output_variables", output_variables, limits.output_variables)
+            name, variables, rule = _read_mapping("output_variables", output_variables, limits.output_variables)
             if variables is not None and continuation_token is not None:
                 rule = "must not be given with a continuation_token"
             parameters.append((name, variables, rule))
-        return _request(self.success, job_id, parameters, _nothing, is_repeatable=False)
+        return _create_request(self.success, job_id, parameters, _decode_nothing, is_repeatable=False)
 
     def request_failure(
         self, job_id: str, *, client_token: str | SecretStr | None = None, failure_details: FailureDetails
     ) -> Request[None]:
-        details = _model("failure_details", failure_details, FailureDetails, fit_failure_details)
-        parameters = [*self._job(job_id, client_token), details]
-        return _request(self.failure, job_id, parameters, _nothing, is_repeatable=False)
+        details = _read_model("failure_details", failure_details, FailureDetails, fit_failure_details)
+        parameters = [*self._job_parameters(job_id, client_token), details]
+        return _create_request(self.failure, job_id, parameters, _decode_nothing, is_repeatable=False)
 
-    def _job(self, job_id: str, client_token: str | SecretStr | None) -> list[_Parameter]:
-        parameters = [_text("job_id", job_id, limits.JOB_ID)]
+    def _job_parameters(self, job_id: str, client_token: str | SecretStr | None) -> list[_Parameter]:
+        parameters = [_read_string("job_id", job_id, limits.JOB_ID)]
         if self.has_client_token:
-            parameters.append(_secret("client_token", client_token, limits.CLIENT_TOKEN))
+            parameters.append(_read_secret("client_token", client_token, limits.CLIENT_TOKEN))
         return parameters
 
     def _decode_jobs(self, response: Mapping[str, Any]) -> Outcome[tuple[_JobT, ...]]:
@@ -159,7 +159,7 @@ class Operations(Generic[_JobT, _DetailsT]):
         if details is None:
             return None, ResponseDecodeError(problems)
         if details.id != job_id:
-            return None, ResponseDecodeError(["id: must be that of the job that was asked for"])
+            return None, ResponseDecodeError(["id: must be the id of the requested job"])
         return details, None
 
 
@@ -173,29 +173,29 @@ _PLAIN: Final = (str, int, dict, SecretStr)
 _Parameter = tuple[str, Any, str | None]
 
 
-def _text(name: str, value: str, maximum: int) -> _Parameter:
+def _read_string(name: str, value: str, maximum: int) -> _Parameter:
     return name, value, limits.text(value, maximum)
 
 
-def _secret(name: str, value: str | SecretStr | None, maximum: int) -> _Parameter:
+def _read_secret(name: str, value: str | SecretStr | None, maximum: int) -> _Parameter:
     if not isinstance(value, (str, SecretStr)):
         return name, None, "must be a str or a SecretStr"
     secret = SecretStr.wrap(value)
     return name, secret, limits.text(secret.get_secret_value(), maximum)
 
 
-def _strings(name: str, value: Mapping[str, str], check: Callable[[object], str | None]) -> _Parameter:
+def _read_mapping(name: str, value: Mapping[str, str], check: Callable[[object], str | None]) -> _Parameter:
     broken_rule = check(value)
     return name, None if broken_rule else dict(value) or None, broken_rule
 
 
-def _model(name: str, value: object, model: type[_T], fit: Callable[[_T], object]) -> _Parameter:
+def _read_model(name: str, value: object, model: type[_T], fit: Callable[[_T], object]) -> _Parameter:
     if isinstance(value, model):
         return name, fit(value), None
-    return name, None, f"must be {_article(model.__name__)}"
+    return name, None, f"must be {_with_article(model.__name__)}"
 
 
-def _article(noun: str) -> str:
+def _with_article(noun: str) -> str:
     return f"an {noun}" if noun[0] in "AE" else f"a {noun}"
 
 
@@ -211,7 +211,7 @@ def _action_type_rule(value: object) -> str | None:
     return None
 
 
-def _request(
+def _create_request(
     operation_name: str,
     job_id: str | None,
     parameters: list[_Parameter],
@@ -263,12 +263,12 @@ class _Jobs(tuple[Any, ...]):
         return html_of_items("jobs", self)
 
 
-def _status(response: Mapping[str, Any]) -> Outcome[JobStatus]:
+def _decode_status(response: Mapping[str, Any]) -> Outcome[JobStatus]:
     output, problems = read(response, _AcknowledgeOutput)
     return (None, ResponseDecodeError(problems)) if output is None else (output.status, None)
 
 
-def _nothing(_response: Mapping[str, Any]) -> Outcome[None]:
+def _decode_nothing(_response: Mapping[str, Any]) -> Outcome[None]:
     return None, None
 
 

@@ -24,23 +24,24 @@ def find_filter(operation_model: Any) -> Filter | None:
     name: str = operation_model.name
     if name not in _FILTERS:
         shape = operation_model.output_shape
-        _FILTERS[name] = None if shape is None else _compile(shape)
+        _FILTERS[name] = None if shape is None else _create_filter(shape)
     return _FILTERS[name]
 
 
-def _compile(shape: Any) -> Filter | None:
+def _create_filter(shape: Any) -> Filter | None:
     if shape.type_name in _PLAIN:
         return _keep
     if shape.type_name == "structure":
         members = {
-            member.serialization.get("name", name): (name, _compile(member)) for name, member in shape.members.items()
+            member.serialization.get("name", name): (name, _create_filter(member))
+            for name, member in shape.members.items()
         }
         return None if any(part is None for _, part in members.values()) else _structure_filter(members)
     if shape.type_name not in _COLLECTIONS:
         return None
-    attribute, make = _COLLECTIONS[shape.type_name]
-    part = _compile(getattr(shape, attribute))
-    return None if part is None else make(part)
+    attribute, create_filter = _COLLECTIONS[shape.type_name]
+    part = _create_filter(getattr(shape, attribute))
+    return None if part is None else create_filter(part)
 
 
 def _keep(value: Any) -> Any:
@@ -48,17 +49,16 @@ def _keep(value: Any) -> Any:
 
 
 def _structure_filter(members: Mapping[str, tuple[str, Any]]) -> Filter:
-    # The filter ``None`` means that a value is not changed.  Most members are strings, and calling a function for each
-    # of them took most of the time.
+    # ``None`` replaces `_keep`, because most members are strings, and a call of `_keep` for each took most of the time.
     parts = [(wire_name, name, None if part is _keep else part) for wire_name, (name, part) in members.items()]
 
     def apply(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
         return {
-            name: found if part is None else part(found)
+            name: item if part is None else part(item)
             for wire_name, name, part in parts
-            if (found := value.get(wire_name)) is not None
+            if (item := value.get(wire_name)) is not None
         }
 
     return apply

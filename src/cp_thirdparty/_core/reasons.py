@@ -29,7 +29,7 @@ from cp_thirdparty._core.call import Call, CallStoppedError, Obstacle
 from cp_thirdparty._core.caller_code import causes
 from cp_thirdparty._core.facts import Failure, facts_of
 from cp_thirdparty._core.failure_frames import FailureFrames
-from cp_thirdparty._core.responses import find_failure, is_failure_status
+from cp_thirdparty._core.responses import classify_error, is_failure_status
 from cp_thirdparty._core.sources import explain_setting
 from cp_thirdparty.exceptions import CallFacts, CredentialsError, InvalidRequestError
 
@@ -91,7 +91,7 @@ _PHRASES: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"Received non 200 response (?P<status>\d{3}) from container metadata", "the response has status {status}"),
         (r"Unable to parse JSON returned from container metadata", "the response is not JSON"),
         (r"Received error when attempting to retrieve container metadata", "no response"),
-        (r"^Unsupported host ", "the host is not one from which credentials may be read"),
+        (r"^Unsupported host ", "credentials must not be read from this host"),
         (r"^Auth token value is not a legal header value$", "the authorization token has a line break"),
         (r"IMDSv1 has been disabled$", "the metadata service returned no token, and its version 1 is disabled"),
         (r"^No credentials found in credential_source ", "credential_source has no credentials"),
@@ -145,44 +145,44 @@ def explain(failure: Exception, call: Call | None = None) -> CredentialsError | 
     frames = FailureFrames.from_failure(failure)
     setting = explain_setting(failure, frames)
     operation_name = None if call is None or call.request is None else call.request.operation_name
-    if _concerns_credentials(failure, frames, operation_name):
+    if _is_about_credentials(failure, frames, operation_name):
         headline = next((text for kind, text in _CREDENTIALS if isinstance(failure, kind)), _NOT_LOADED)
         reason = _explain_credentials(failure, frames) if setting is None else f"{setting.parameter} {setting.rule}"
         sources = "; ".join(dict.fromkeys(_find_sources(failure, frames)))
         text = f"{headline}: {reason}" if reason else headline
-        may_pass = call is not None and setting is None and _may_pass(failure, call.obstacle)
-        facts = _facts_of(call, Failure.PASSING if may_pass else Failure.LASTING)
+        is_temporary = call is not None and setting is None and _is_temporary(failure, call.obstacle)
+        facts = _facts_of(call, Failure.TEMPORARY if is_temporary else Failure.PERMANENT)
         return CredentialsError(f"{text} ({sources})" if sources else text, **facts)
     if setting is None:
         return None
-    return InvalidRequestError(setting.parameter, setting.rule, **_facts_of(call, Failure.LASTING))
+    return InvalidRequestError(setting.parameter, setting.rule, **_facts_of(call, Failure.PERMANENT))
 
 
 def _facts_of(call: Call | None, failure: Failure) -> CallFacts:
     return {} if call is None else facts_of(call, failure)
 
 
-def _may_pass(failure: Exception, obstacle: Obstacle | None) -> bool:
+def _is_temporary(failure: Exception, obstacle: Obstacle | None) -> bool:
     """Return whether a retry may load the credentials without a change: their source did not respond, or failed."""
     if isinstance(failure, ClientError):
-        return find_failure(failure.response) is not Failure.REFUSED
+        return classify_error(failure.response) is not Failure.REFUSED
     if _kwargs(failure).get("provider") == credentials.InstanceMetadataProvider.METHOD:
         return True  # botocore hides the reason; the metadata service has returned credentials before, so it may again
     frames = FailureFrames.from_causes(failure)
     status = frames.find_status(_READERS)
     if status is not None:
         return is_failure_status(status)
-    return frames.has_function(_SENDERS) and (_may_connect_later(failure) if obstacle is None else obstacle.may_pass)
+    return frames.has_function(_SENDERS) and (_may_reconnect(failure) if obstacle is None else obstacle.is_temporary)
 
 
-def _may_connect_later(failure: Exception) -> bool:
+def _may_reconnect(failure: Exception) -> bool:
     """Return whether a retry may succeed after a connection has failed that was not observed, such as aiobotocore's."""
     # A retry fails in the same way if a certificate is not trusted, or if a proxy refused with a status.
     lasting = (isinstance(each, ssl.SSLCertVerificationError) or hasattr(each, "status") for each in causes(failure))
     return not any(lasting)
 
 
-def _concerns_credentials(failure: Exception, frames: FailureFrames, operation_name: str | None) -> bool:
+def _is_about_credentials(failure: Exception, frames: FailureFrames, operation_name: str | None) -> bool:
     if isinstance(failure, ClientError):
         return failure.operation_name != operation_name
     return isinstance(failure, tuple(kind for kind, _ in _CREDENTIALS)) or any(frames.find_objects(*_LOADERS))
@@ -250,8 +250,8 @@ def _explain_key(failure: Exception, _: FailureFrames) -> str:
     return f"the response has no {key}" if re.fullmatch(_KEY, key) else _find_phrase(failure)
 
 
-def _explain_loop(failure: Any, _: FailureFrames) -> str:
-    return f"source_profile leads in a circle: {', '.join(map(_show, failure.kwargs['visited_profiles']))}"
+def _explain_circle(failure: Any, _: FailureFrames) -> str:
+    return f"the source_profile settings form a circle: {', '.join(map(_show, failure.kwargs['visited_profiles']))}"
 
 
 _EXPLANATIONS: Final[tuple[tuple[type[Exception], Callable[[Exception, FailureFrames], str]], ...]] = (
@@ -259,7 +259,7 @@ _EXPLANATIONS: Final[tuple[tuple[type[Exception], Callable[[Exception, FailureFr
     (botocore_exceptions.NoCredentialsError, lambda *_: ""),
     (NoTerminalError, lambda *_: "an MFA code must be entered, and standard input is not a terminal"),
     (EOFError, lambda *_: "an MFA code must be entered, and standard input has ended"),
-    (botocore_exceptions.InfiniteLoopConfigError, _explain_loop),
+    (botocore_exceptions.InfiniteLoopConfigError, _explain_circle),
     (
         botocore_exceptions.PartialCredentialsError,
         lambda failure, _: f"{_show(_kwargs(failure)['cred_var'])} is missing",
@@ -322,7 +322,6 @@ def _list_name(name: object) -> list[str]:
 
 
 def _show(name: object) -> str:
-    """Return a name as one line, escaped and truncated."""
     return show(str(name), _NAME_CHARS)
 
 

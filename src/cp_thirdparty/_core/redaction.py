@@ -20,7 +20,7 @@ _LOGGERS: Final = tuple(
     logging.getLogger(name)
     for name in (
         "botocore.auth",  # canonical requests, signatures
-        "botocore.credentials",  # the response that credentials could not be read from
+        "botocore.credentials",  # a response from which credentials could not be read
         "botocore.endpoint",  # parameters, requests
         "botocore.handlers",  # the body of an error that S3 sends with status 200
         "botocore.history",  # the traceback of a recorder that failed
@@ -45,18 +45,18 @@ _LOGGERS: Final = tuple(
 )
 # urllib3 1.26 logs headers that cannot be read here, with a traceback.  Its other records have no secrets, but only
 # method, host, path and status.
-_FAILURES: Final = logging.getLogger("urllib3.connectionpool")
+_CONNECTION_POOL: Final = logging.getLogger("urllib3.connectionpool")
 
 
 def install() -> None:
-    """Install the filters, if they are not installed.  It is fast enough to be called before each call."""
+    """Install the filters, if they are not installed.  This is fast enough to be done before each call."""
     for logger in _LOGGERS:
         if not logger.filters or logger.filters[0] is not _withhold:
             logger.removeFilter(_withhold)
             logger.filters.insert(0, _withhold)  # it must run before the filters of the program
-    if _FAILURES.filters[:1] != [_withhold_failure]:
-        _FAILURES.removeFilter(_withhold_failure)
-        _FAILURES.filters.insert(0, _withhold_failure)
+    if _CONNECTION_POOL.filters[:1] != [_withhold_failure]:
+        _CONNECTION_POOL.removeFilter(_withhold_failure)
+        _CONNECTION_POOL.filters.insert(0, _withhold_failure)
 
 
 def _withhold(record: logging.LogRecord) -> bool:

@@ -35,8 +35,8 @@ _THROTTLING: Final = frozenset(
     }
 )
 
-# Codes with status 400 that botocore retries as failures of the service (botocore.retries.standard).  STS returns the
-# last one if it cannot reach an identity provider.
+# Codes with status 400 that botocore retries as failures of the service (botocore.retries.standard).  STS returns
+# `IDPCommunicationError` if it cannot reach an identity provider.
 _TRANSIENT: Final = frozenset({"RequestTimeout", "RequestTimeoutException", "IDPCommunicationError"})
 
 _BAD_REQUEST: Final = 400
@@ -44,7 +44,7 @@ _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
 
 
-def find_failure(response: Mapping[str, Any]) -> Failure:
+def classify_error(response: Mapping[str, Any]) -> Failure:
     """Return the kind of an error of a service: the service throttled the request, refused it, or failed."""
     code = response.get("Error", {}).get("Code")
     status: int = response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0

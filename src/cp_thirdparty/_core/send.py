@@ -18,14 +18,14 @@ from cp_thirdparty._core import connection, redaction
 from cp_thirdparty._core.call import Call, CallStoppedError, Step, now
 from cp_thirdparty._core.caller_code import (
     causes,
+    clear_frames,
     find_caller_code,
-    forget,
-    hide_library,
-    is_of_parser,
+    hide_library_frames,
+    is_parser_error,
     write_log,
 )
 from cp_thirdparty._core.deadline import WATCHDOG
-from cp_thirdparty._core.errors import error_of, note_stub, stopped_error, unchecked_error
+from cp_thirdparty._core.errors import error_of, note_stub_response, stopped_error, unchecked_error
 from cp_thirdparty._core.facts import Failure, add_facts, facts_of, unsent_facts
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty.exceptions import InvalidRequestError
@@ -76,11 +76,11 @@ def send_request(client: BaseClient, request: Request[_T], call: Call) -> Result
         WATCHDOG.start(call)
         try:
             return decode_response(request, call, find_method(client, request)(**plain_parameters(request)))
-        except BaseException as failure:  # noqa: BLE001 - the caller raises it again, also a KeyboardInterrupt
+        except BaseException as failure:  # noqa: BLE001 - the caller raises it again, even a KeyboardInterrupt
             return result_of_failure(request, call, failure)
         finally:
             WATCHDOG.release(call)
-            call.forget_response()
+            call.discard_response()
 
 
 def find_method(client: BaseClient, request: Request[Any]) -> Callable[..., Any]:
@@ -102,7 +102,7 @@ def decode_response(request: Request[_T], call: Call, parsed: Mapping[str, Any])
     if not call.has_success:
         if call.context is None or call.step is not Step.PREPARING:
             return Result(None, unchecked_error(call))
-        note_stub(call, parsed.get("ResponseMetadata", {}))
+        note_stub_response(call, parsed.get("ResponseMetadata", {}))
     # The document is preferred, because botocore's parser hides wrong types: it reads an object as an empty list and a
     # number as a string.  For a stub, and for CBOR, there is only the parsed response.
     value, error = request.decode(parsed if call.document is None else call.document)
@@ -113,25 +113,25 @@ def decode_response(request: Request[_T], call: Call, parsed: Mapping[str, Any])
 
 def result_of_failure(request: Request[_T], call: Call, failure: BaseException) -> Result[_T]:
     """Return the error to raise, and clear the frames and causes of the failure."""
-    place = find_caller_code(failure, request.operation_name)
+    caller_entry = find_caller_code(failure, request.operation_name)
     # Older versions of botocore raise another error whose cause is the `CallStoppedError`.
-    if place is not None and any(isinstance(each, CallStoppedError) for each in causes(failure)):
-        forget(failure)
+    if caller_entry is not None and any(isinstance(each, CallStoppedError) for each in causes(failure)):
+        clear_frames(failure)
         return Result(None, stopped_error(call))
-    if place is not None:
+    if caller_entry is not None:
         hidden = HIDDEN_RESULTS.get()
         if hidden is not None:
             hidden.append((failure, _result_without_hook(request, call, failure)))
-        hide_library(failure, place, request.operation_name)
+        hide_library_frames(failure, caller_entry, request.operation_name)
         return Result(None, failure)
-    if call.has_success and is_of_parser(failure):
-        forget(failure)
+    if call.has_success and is_parser_error(failure):
+        clear_frames(failure)
         return decode_response(request, call, {})
     if not isinstance(failure, Exception):
         error: BaseException = failure
     else:
         error = unchecked_error(call) if call.context is None else error_of(failure, call)
-    forget(failure)
+    clear_frames(failure)
     return Result(None, error)
 
 
@@ -158,7 +158,7 @@ class JobClientBase:
 
     @abstractmethod
     def _open_client(self) -> BaseClient:
-        """Return the client of botocore; raise `InvalidRequestError` if it must not be used here and now."""
+        """Return the client of botocore; raise `InvalidRequestError` if it must not be used in this context."""
 
     @property
     def region_name(self) -> str:
@@ -175,7 +175,7 @@ class JobClientBase:
     def __getstate__(self) -> None:
         raise TypeError(
             f"{type(self).__name__} cannot be pickled, because it holds connections and credentials; "
-            "make one in each process"
+            "create a client in each process"
         )
 
     def _start_call(self, request: Request[Any]) -> Call:
@@ -208,7 +208,7 @@ class JobClientBase:
             )
             _emit(record, self._on_call)
         if error is not None:
-            # This is not in an `except` block, so the error gets no context that refers to frames with secrets.
+            # This code is not in an `except` block, so the error gets no context that refers to frames with secrets.
             raise error
         return cast("_T", result.value)
 
@@ -217,7 +217,7 @@ def is_codepipeline(client: object, *, is_async: bool) -> bool:
     """Return whether an object is a CodePipeline client of botocore; with ``is_async``, of aiobotocore."""
     if not isinstance(client, BaseClient) or client.meta.service_model.service_name != "codepipeline":
         return False
-    # The class is checked and not whether methods are asynchronous, because a tracer may have replaced any method.
+    # The class decides, not whether methods are asynchronous, because a tracer may have replaced any method.
     kinds = {(kind.__module__, kind.__name__) for kind in type(client).__mro__}
     return (("aiobotocore.client", "AioBaseClient") in kinds) is is_async
 

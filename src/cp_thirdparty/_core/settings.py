@@ -20,7 +20,7 @@ from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.sources import find_refused_setting, is_url
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 
-# A complete user agent, because botocore would otherwise build its own for each request, which took 15 % of a call.
+# A complete user agent.  Otherwise botocore would compose one for each request, which took 15 % of a call.
 _USER_AGENT = f"cp-thirdparty/{__version__} Botocore/{botocore.__version__} Python/{platform.python_version()}"
 
 # The number of open connections that the pool keeps for later calls; the default of botocore is 10.  Connections are
@@ -49,11 +49,11 @@ def check_settings(
         if rule is not None:
             return InvalidRequestError(name, rule)
     if profile_name is not None and session is not None:
-        return InvalidRequestError("profile_name", "must not be given together with a session, which has its own")
+        return InvalidRequestError("profile_name", "must not be given together with a session, which has a profile")
     return None
 
 
-def own_config(
+def base_config(
     *, connect_timeout: float | timedelta | None, read_timeout: float | timedelta | None, sign_request: bool
 ) -> Config:
     """Return the botocore settings of clients that this library creates."""
@@ -107,8 +107,8 @@ def create_botocore_client(
             else:
                 client = session.client("codepipeline", **settings)
         inner = getattr(session, "_session", session)  # a session of boto3 contains a session of botocore
-        known = inner if isinstance(inner, botocore.session.Session) else botocore.session.Session()
-        refused = find_refused_setting(client, known, endpoint_url=settings["endpoint_url"], verify=settings["verify"])
+        inner = inner if isinstance(inner, botocore.session.Session) else botocore.session.Session()
+        refused = find_refused_setting(client, inner, endpoint_url=settings["endpoint_url"], verify=settings["verify"])
     except Exception as failure:  # noqa: BLE001 - returned as an error of this library
         return configuration_error_of(failure)
     return refused or client

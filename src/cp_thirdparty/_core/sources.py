@@ -1,4 +1,4 @@
-"""Find the argument, environment variable or file that supplied a setting which cannot be used."""
+"""Find the argument, environment variable or file that supplied an invalid setting."""
 
 from __future__ import annotations
 
@@ -133,8 +133,8 @@ def _describe_file(path: str) -> str:
 def _find_source(name: str, frames: FailureFrames, session: botocore.session.Session) -> str:
     """Return the name of the argument, environment variable, or key in a file that supplied a setting."""
     creation = frames.find_client_arguments()
-    given, argument = _ARGUMENTS.get(name, ("", "config"))
-    arguments = (creation.get(given), getattr(creation.get("config"), given or name, None))
+    botocore_argument, argument = _ARGUMENTS.get(name, ("", "config"))
+    arguments = (creation.get(botocore_argument), getattr(creation.get("config"), botocore_argument or name, None))
     if any(each is not None for each in (*arguments, session.instance_variables().get(name))):
         return argument
     endpoint_url = next((variables["endpoint_url"] for _, variables in frames.find_objects(EndpointCreator)), None)
@@ -175,8 +175,8 @@ def _config_paths(session: botocore.session.Session) -> list[str]:
 
 def _explain_connection(failure: Exception, cause: object) -> InvalidRequestError | None:
     """Return the error for a failed connection if a setting of an existing client, which was not checked, caused it."""
-    wrong_proxy = (botocore_exceptions.InvalidProxiesConfigError, LocationValueError)
-    if isinstance(failure, wrong_proxy) or isinstance(cause, wrong_proxy):
+    proxy_errors = (botocore_exceptions.InvalidProxiesConfigError, LocationValueError)
+    if isinstance(failure, proxy_errors) or isinstance(cause, proxy_errors):
         variables = (*_proxy_variables("https"), *_proxy_variables("http"))
         wrong = (variable for variable in variables if not _is_proxy(os.environ[variable]))
         return InvalidRequestError(next(wrong, "config"), _PROXY_RULE)
@@ -221,10 +221,10 @@ def is_url(text: object) -> bool:
     """Return whether a string is an HTTP URL with a host and without a password, which a ``repr`` would show."""
     try:
         parts = urlsplit(text if isinstance(text, str) else "")
-        is_place = bool(parts.hostname) and parts.port != 0 and parts.username is None
+        has_host = bool(parts.hostname) and parts.port != 0 and parts.username is None
     except ValueError:
         return False
-    return is_place and parts.scheme in ("http", "https")
+    return has_host and parts.scheme in ("http", "https")
 
 
 def _is_proxy(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Truncate results to the limits of the service: a string that is too long is truncated, and is not an error."""
+"""Truncate results to the limits of the service.  A string that is too long is not an error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fit_current_revision(revision: CurrentRevision) -> CurrentRevision | None:
         revision=revision_id,
         change_identifier=change_identifier,
         created=revision.created,
-        revision_summary=_optional(revision.revision_summary, limits.REVISION_SUMMARY),
+        revision_summary=_truncate_optional(revision.revision_summary, limits.REVISION_SUMMARY),
     )
 
 
@@ -36,8 +36,8 @@ def fit_execution_details(details: ExecutionDetails) -> ExecutionDetails:
     """Return execution details that the service accepts."""
     percent = details.percent_complete
     return ExecutionDetails(
-        summary=_optional(details.summary, limits.EXECUTION_SUMMARY),
-        external_execution_id=_optional(details.external_execution_id, limits.EXTERNAL_EXECUTION_ID),
+        summary=_truncate_optional(details.summary, limits.EXECUTION_SUMMARY),
+        external_execution_id=_truncate_optional(details.external_execution_id, limits.EXTERNAL_EXECUTION_ID),
         percent_complete=None if percent is None else min(max(int.__int__(percent), 0), limits.MAX_PERCENT),
     )
 
@@ -48,9 +48,9 @@ def fit_failure_details(details: FailureDetails) -> FailureDetails:
         type=details.type,
         # Botocore refuses an empty message, so the failure could not be reported.
         message=truncate(details.message, limits.FAILURE_MESSAGE) or _NO_MESSAGE,
-        external_execution_id=_optional(details.external_execution_id, limits.EXTERNAL_EXECUTION_ID),
+        external_execution_id=_truncate_optional(details.external_execution_id, limits.EXTERNAL_EXECUTION_ID),
     )
 
 
-def _optional(value: str | None, maximum: int) -> str | None:
+def _truncate_optional(value: str | None, maximum: int) -> str | None:
     return None if value is None else truncate(value, maximum) or None

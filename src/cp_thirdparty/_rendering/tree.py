@@ -62,9 +62,9 @@ def _tree(label: str, value: Any) -> _Tree:
         value = value.configuration
     if isinstance(value, SecretMapping) and value:
         rows = [_Tree(_text(key), _SECRET) for key in list(value)[:_MAX_ROWS]]
-        return _Tree(name, rows=rows, note=_more(value))
+        return _Tree(name, rows=rows, note=_note_of_hidden(value))
     if isinstance(value, tuple) and value and all(attrs.has(type(item)) for item in value):
-        return _Tree(name, table=_table(value), note=_more(value))
+        return _Tree(name, table=_table(value), note=_note_of_hidden(value))
     if attrs.has(type(value)) and type(value).__name__ not in _LINES:
         return _Tree(name, rows=_rows(value))
     return _Tree(name, _line(value), _further_rows(value))
@@ -92,14 +92,13 @@ def _table(items: Sequence[Any]) -> _Table:
     return _Table(headings, rows)
 
 
-def _more(items: Any) -> str:
+def _note_of_hidden(items: Any) -> str:
     return f"… {len(items) - _MAX_ROWS:,} more" if len(items) > _MAX_ROWS else ""
 
 
 def _line(value: Any) -> _Line:
-    """Return one line that shows a value of any type."""
-    own = _LINES.get(type(value).__name__)
-    return own(value) if own is not None else _Line([_part(value)])
+    model_line = _LINES.get(type(value).__name__)
+    return model_line(value) if model_line is not None else _Line([_part(value)])
 
 
 def _part(value: object) -> _Part:
@@ -109,8 +108,8 @@ def _part(value: object) -> _Part:
         return _text(value)
     if isinstance(value, (datetime, int)):
         return _text(str(value))
-    for nothing in (None, "", (), SecretMapping({})):
-        if type(value) is type(nothing) and value == nothing:
+    for empty in (None, "", (), SecretMapping({})):
+        if type(value) is type(empty) and value == empty:
             return _Part("{}" if isinstance(value, SecretMapping) else repr(value), "absent")
     return _Part(_text(f"<{type(value).__name__}>").text, "absent")
 
@@ -122,16 +121,16 @@ def _text(value: str) -> _Part:
     return _Part(escape(complete[:_MAX_CHARACTERS]), note=note)
 
 
-def _path(context: Any) -> _Line:
-    places = (context.pipeline_name, getattr(context.stage, "name", None), getattr(context.action, "name", None))
-    return _Line([_part(place) for place in places if place is not None] or [_part(None)], " → ")
+def _pipeline_line(context: Any) -> _Line:
+    names = (context.pipeline_name, getattr(context.stage, "name", None), getattr(context.action, "name", None))
+    return _Line([_part(name) for name in names if name is not None] or [_part(None)], " → ")
 
 
-def _address(location: Any) -> _Line:
+def _s3_line(location: Any) -> _Line:
     return _Line([_Part("s3://"), _part(location.bucket_name), _Part("/"), _part(location.object_key)])
 
 
-def _place(location: Any) -> _Line:
+def _location_line(location: Any) -> _Line:
     if location.s3_location is None:
         return _Line([_part(location.type)])
     if location.type in (None, "S3"):
@@ -139,7 +138,7 @@ def _place(location: Any) -> _Line:
     return _Line([_part(location.type), _Part(" "), *_line(location.s3_location).parts])
 
 
-def _action_type(action_type: Any) -> _Line:
+def _action_type_line(action_type: Any) -> _Line:
     parts = (action_type.category, action_type.owner, action_type.provider, action_type.version)
     return _Line([_part(part) for part in parts], " / ")
 
@@ -147,16 +146,16 @@ def _action_type(action_type: Any) -> _Line:
 # Class name of a model -> the function that shows the model in one line.  The classes cannot be imported here, because
 # their module imports this one.
 _LINES: dict[str, Callable[[Any], _Line]] = {
-    "ActionTypeId": _action_type,
-    "ArtifactLocation": _place,
+    "ActionTypeId": _action_type_line,
+    "ArtifactLocation": _location_line,
     "EncryptionKey": lambda key: _Line([_part(key.type), _part(key.id)], " "),
-    "PipelineContext": _path,
-    "S3Location": _address,
+    "PipelineContext": _pipeline_line,
+    "S3Location": _s3_line,
 }
 _SECRET = _Line([_Part(repr(SecretStr("")), "secret")])
 
 
-# --- a notebook ------------------------------------------------------------------------------------------------------
+# --- Jupyter ---------------------------------------------------------------------------------------------------------
 
 # All colours are mixed from the text colour of the page, so they are readable on any background.  Notebook pages have
 # their own CSS rules for tables and lists, such as striped rows.  !important overrides them.

@@ -14,26 +14,22 @@ class _Printer(Protocol):
 
 
 class Model:
-    """The base class of all models.  It has the methods that show a model."""
+    """The base class of all models."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
-        # The same form as the ``__repr__`` of attrs, but long strings are truncated: a peer may send one of 20 MiB.
+        # The same form as the ``__repr__`` of attrs, but long strings are truncated: a peer may send 20 MiB.
         kind: Any = type(self)
         values = ((field.name, getattr(self, field.name, attrs.NOTHING)) for field in attrs.fields(kind))
         parts = (f"{name}={show_repr(value) if type(value) is str else repr(value)}" for name, value in values)
         return f"{kind.__name__}({', '.join(parts)})"
 
     def _repr_pretty_(self, printer: _Printer, _is_cycle: bool) -> None:  # noqa: FBT001 - IPython calls it
-        """
-        Write the plain form of the model, which a notebook stores in addition to the HTML tree.
-
-        The plain form is truncated, because a job with 500 artifacts would have 160 kB.
-        """
+        # A notebook stores this form in addition to the HTML tree.  A job with 500 artifacts would have 160 kB.
         shown = repr(self)
-        longest = 4_000
-        printer.text(shown if len(shown) <= longest else f"{shown[:longest]}… {len(shown):,} characters")
+        maximum = 4_000
+        printer.text(shown if len(shown) <= maximum else f"{shown[:maximum]}… {len(shown):,} characters")
 
     def _repr_html_(self) -> str:
         from cp_thirdparty._rendering.tree import html  # noqa: PLC0415 - workers never need it

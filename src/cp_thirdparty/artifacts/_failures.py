@@ -19,7 +19,7 @@ from botocore import exceptions as botocore_exceptions
 from cp_thirdparty._base.text import show
 from cp_thirdparty._core import connection, redaction
 from cp_thirdparty._core.call import CURRENT
-from cp_thirdparty._core.caller_code import forget
+from cp_thirdparty._core.caller_code import clear_frames
 from cp_thirdparty._core.errors import clock_offset
 from cp_thirdparty.artifacts._bounds import TransferCall, TransferStoppedError
 from cp_thirdparty.artifacts._local_files import file_error
@@ -145,7 +145,7 @@ def call_s3(
         error = _error_of(failure, location, local)
         if isinstance(error, CodePipelineJobError):
             error.job_id = show(location.job_id)
-        forget(failure)  # clears the frames, which hold credentials
+        clear_frames(failure)  # the frames hold credentials
         return None, error
     finally:
         CURRENT.reset(current)

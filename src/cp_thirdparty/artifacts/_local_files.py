@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
 from cp_thirdparty._base.limits import int_in_range
-from cp_thirdparty._core.caller_code import forget
+from cp_thirdparty._core.caller_code import clear_frames
 from cp_thirdparty.artifacts._bounds import TransferStoppedError
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import CallbackFailed, Reporter
@@ -210,7 +210,7 @@ def error_of(failure: BaseException, reporter: Reporter, path: LocalPath | None)
         reporter: Calls the callbacks of the caller, and keeps their exception.
         path: The path that was read or written; ``None`` for the path that `failure` contains.
     """
-    forget(failure)  # clears the frames of its traceback, because their local variables hold bytes of files
+    clear_frames(failure)  # the local variables of the frames hold bytes of files
     if isinstance(failure, CallbackFailed) and reporter.failure is not None:
         return reporter.failure
     if isinstance(failure, TransferStoppedError):

@@ -25,8 +25,8 @@ from cp_thirdparty._core.call import CURRENT, now
 from cp_thirdparty._core.connection import target_of
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import configuration_error_of
+from cp_thirdparty._core.secret_removal import remove_secrets
 from cp_thirdparty._core.sources import find_refused_setting
-from cp_thirdparty._core.strike_out import strike_out
 from cp_thirdparty.artifacts._bounds import TransferCall, never
 from cp_thirdparty.artifacts._credentials import JobCredentials
 from cp_thirdparty.artifacts._responses import Facts, ResponseRefusedError, find_fault
@@ -300,10 +300,10 @@ class _Handlers:
         """
         secrets = self._credentials.secrets()
         metadata, error = parsed["ResponseMetadata"], parsed.get("Error", {})
-        metadata["RequestId"] = strike_out(metadata.get("RequestId", ""), secrets) or None
+        metadata["RequestId"] = remove_secrets(metadata.get("RequestId", ""), secrets) or None
         for container in (error, metadata.get("HTTPHeaders", {})):
             for name, value in container.items():
-                container[name] = strike_out(value, secrets) if isinstance(value, str) else value
+                container[name] = remove_secrets(value, secrets) if isinstance(value, str) else value
 
     def _sign_again(self, operation_name: str, context: dict[str, Any], parsed: dict[str, Any]) -> float | None:
         """Renew expired credentials and return 0 seconds, so that botocore signs and resends the request, once."""

@@ -45,7 +45,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TypedDict
 
-from cp_thirdparty._base.text import show, show_all, show_optional
+from cp_thirdparty._base.text import show, show_message, show_optional
 from cp_thirdparty.enums import Delivery, FailureType  # noqa: F401 # pyright: ignore[reportUnusedImport] - for `get_type_hints`
 from cp_thirdparty.exceptions._job_failures import JobFailedError, reduce_error
 from cp_thirdparty.exceptions._job_failures import rebuild_error as _rebuild
@@ -147,7 +147,7 @@ class CodePipelineJobError(Exception):
     """
 
     def __init__(self, *args: object, **facts: Unpack[CallFacts]) -> None:
-        super().__init__(*(show_all(each) if type(each) is str else each for each in args))
+        super().__init__(*(show_message(each) if type(each) is str else each for each in args))
         unknown = facts.keys() - CallFacts.__annotations__.keys()
         if unknown:
             raise TypeError(f"{type(self).__name__}() has no argument {', '.join(sorted(unknown))}")
@@ -161,7 +161,7 @@ ThirdPartyError = CodePipelineJobError
 """The name of `CodePipelineJobError` in version 0.1.  Both names refer to the same class, and both are supported."""
 
 
-def _after_operation(text: str, facts: CallFacts) -> str:
+def _with_operation(text: str, facts: CallFacts) -> str:
     operation_name = facts.get("operation_name")
     return f"{operation_name}: {text}" if operation_name else text
 
@@ -178,9 +178,9 @@ class ServiceError(CodePipelineJobError):
     """
 
     def __init__(self, message: str, *, code: str, **facts: Unpack[CallFacts]) -> None:
-        super().__init__(_after_operation(f"{code}: {message}" if message else code, facts), **facts)
-        self.message: str = show_all(message)
-        self.code: str = show_all(code)
+        super().__init__(_with_operation(f"{code}: {message}" if message else code, facts), **facts)
+        self.message: str = show_message(message)
+        self.code: str = show_message(code)
 
 
 # Errors of the service's model have the service's names, because users search for these names.
@@ -239,7 +239,8 @@ class ClockSkewError(ServiceError):
         self.offset = offset
 
     def __str__(self) -> str:
-        return f"{super().__str__()} (this clock is {self.offset:+.0f} s off)"
+        direction = "ahead" if self.offset > 0 else "behind"
+        return f"{super().__str__()} (this machine's clock is {abs(self.offset):.0f} s {direction})"
 
 
 class AccessDeniedError(ServiceError):
@@ -267,14 +268,14 @@ class AccessDeniedError(ServiceError):
 
     def __str__(self) -> str:
         text = f"not allowed; allow {self.action} on {self.resource or 'the action type'}"
-        return _after_operation(text, {"operation_name": self.operation_name})
+        return _with_operation(text, {"operation_name": self.operation_name})
 
 
 class TransportError(CodePipelineJobError):
     """No usable response arrived.  `is_retry_safe` is ``None`` when the service may have acted on the request."""
 
     def __init__(self, message: str, **facts: Unpack[CallFacts]) -> None:
-        super().__init__(_after_operation(message, facts), **facts)
+        super().__init__(_with_operation(message, facts), **facts)
 
 
 class UntrustedResponseError(TransportError):
@@ -290,7 +291,7 @@ class CredentialsError(CodePipelineJobError):
     """
 
     def __init__(self, message: str, **facts: Unpack[CallFacts]) -> None:
-        super().__init__(_after_operation(message, facts), **facts)
+        super().__init__(_with_operation(message, facts), **facts)
 
 
 class InvalidRequestError(CodePipelineJobError):
@@ -305,8 +306,8 @@ class InvalidRequestError(CodePipelineJobError):
 
     def __init__(self, parameter: str, rule: str, **facts: Unpack[CallFacts]) -> None:
         super().__init__(parameter, rule, **facts)
-        self.parameter: str = show_all(parameter)
-        self.rule: str = show_all(rule)
+        self.parameter: str = show_message(parameter)
+        self.rule: str = show_message(rule)
 
     def __str__(self) -> str:
         return f"{self.parameter}: {self.rule}"

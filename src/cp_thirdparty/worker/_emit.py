@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from cp_thirdparty._base.text import show_all, show_optional, show_value
+from cp_thirdparty._base.text import show_message, show_optional, show_value
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.models import ActionTypeId, AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.worker._claimed_job import ClaimedJob
@@ -165,7 +165,7 @@ class Emitter:
             raised = call_partner(self._count, event, None if details is None else details.data.action_type_id)
             if isinstance(raised, Raised):
                 self.log(logging.WARNING, "metrics raised %s at the event %s", raised.name, name)
-        shown = show_all(text or detail)
+        shown = show_message(text or detail)
         arguments = (name, event.job_id, event.client_id, f" {shown}" if shown else "")
         fields = {**place, "failure_type": failure_type, "job_event": event}
         record = _Record(LEVELS[name], "%s job=%s client=%s%s", arguments, fields, event.emitted_at)

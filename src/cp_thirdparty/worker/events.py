@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
-from cp_thirdparty._base.text import show, show_all, show_optional
+from cp_thirdparty._base.text import show, show_message, show_optional
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.models import ActionTypeId
 from cp_thirdparty.worker.health import WorkerHealth
@@ -111,13 +111,13 @@ class JobEvent:
     name: JobEventName
     job_id: str = attrs.field(converter=show)
     client_id: str = attrs.field(converter=show)
-    detail: str = attrs.field(default="", converter=show_all)
+    detail: str = attrs.field(default="", converter=show_message)
     seconds: float | None = None
     emitted_at: float = attrs.field(factory=time.time)
     pipeline: str | None = attrs.field(default=None, converter=show_optional)
     action_execution_id: str | None = attrs.field(default=None, converter=show_optional)
     failure_type: FailureType | None = None
-    where: str = attrs.field(default="", converter=show_all)
+    where: str = attrs.field(default="", converter=show_message)
     party: str | None = None
 
 

@@ -19,9 +19,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cp_thirdparty._base.durations import read_seconds
 from cp_thirdparty._core import connection, redaction
 from cp_thirdparty._core.call import CURRENT, SENDING, Call, now
-from cp_thirdparty._core.caller_code import forget
+from cp_thirdparty._core.caller_code import clear_frames
 from cp_thirdparty._core.deadline import WATCHDOG
-from cp_thirdparty._core.errors import error_of, foreign_response_error, is_missing
+from cp_thirdparty._core.errors import error_of, foreign_response_error, is_resource_missing
 from cp_thirdparty._core.failure_frames import FailureFrames
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty._core.settings import prepare
@@ -165,13 +165,13 @@ class SecretsManagerTokens:
             try:
                 response: dict[str, Any] = self._client().get_secret_value(SecretId=self._prefix + client_id)  # type: ignore[attr-defined] # botocore makes it
             except Exception as failure:  # noqa: BLE001 - botocore's parsers may raise almost any error
-                if is_missing(failure):
+                if is_resource_missing(failure):
                     return None
                 is_response = _is_reading(failure)
                 error = error_of(failure, call)
                 if is_response and not isinstance(error, CredentialsError):
                     error = foreign_response_error("the response could not be read", call, {})
-                forget(failure)
+                clear_frames(failure)
                 return error
             finally:
                 WATCHDOG.release(call)

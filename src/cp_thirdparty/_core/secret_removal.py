@@ -1,5 +1,5 @@
 """
-Remove secrets from data of a peer, also if the peer has escaped them.
+Remove secrets from data of a peer, even if the peer has escaped the secrets.
 
 A peer may repeat a secret URL-escaped, JSON-escaped, as HTML entities, in any mixture of these, and escaped more than
 once.  The bytes around a secret may look like a part of an escape, so the data can be read in several ways.  Therefore
@@ -44,8 +44,9 @@ _DIGITS: Final = {digit.encode(): int(digit, 16) for digit in "0123456789abcdefA
 _LAST_CHARACTER: Final = 0x10FFFF
 _FIRST_BEYOND_ASCII: Final = 0x80
 _HIGH_SURROGATES: Final = range(0xD800, 0xDC00)
-_SURROGATE_BYTE: Final = b"\xed"  # the first byte of each in UTF-8
-# At most this many readings of one position are used: more would take quadratic time, and no program escapes so often.
+_SURROGATE_BYTE: Final = b"\xed"  # the first byte of each surrogate in UTF-8
+# At most this many readings of one position are used.  More would take quadratic time, and no program escapes a string
+# so often.
 _MAX_READINGS: Final = 50
 # The limit for the number of readings that a search uses: 5.5 for each byte of the longest error, which has 64 KiB, and
 # more for each byte of a shorter error.  Data that programs have escaped up to four times has at most 5 readings for
@@ -58,37 +59,37 @@ class TooManyEscapesError(Exception):
     """The data has more escapes than data of this length that programs escape in the usual way."""
 
 
-def strike_out(text: str, secrets: Iterable[SecretStr]) -> str:
+def remove_secrets(text: str, secrets: Iterable[SecretStr]) -> str:
     """Return the string without the secrets; if it has too many escapes, return only a mask."""
     try:
-        return strike_out_of_bytes(_encode(text), secrets).decode("utf-8", "surrogatepass")
+        return remove_secrets_from_bytes(_encode(text), secrets).decode("utf-8", "surrogatepass")
     except TooManyEscapesError:
         return _MASK.decode()
 
 
-def strike_out_of_bytes(data: bytes, secrets: Iterable[SecretStr], *, keep_length: bool = False) -> bytes:
+def remove_secrets_from_bytes(data: bytes, secrets: Iterable[SecretStr], *, keep_length: bool = False) -> bytes:
     """
     Return the bytes without the secrets; with ``keep_length``, each byte of a secret is replaced by an asterisk.
 
     Raises:
         TooManyEscapesError: The data has so many escapes that the search would take too long.
     """
-    values = (secret.get_secret_value() for secret in secrets)
-    wanted = [_fold(_encode(value)) for value in values if len(value) >= _MIN_CHARACTERS]
+    strings = (secret.get_secret_value() for secret in secrets)
+    values = [_plus_to_space(_encode(string)) for string in strings if len(string) >= _MIN_CHARACTERS]
     has_escapes = _ESCAPE_START.search(data) is not None
-    if not has_escapes and not any(secret in _fold(data) for secret in wanted):
+    if not has_escapes and not any(secret in _plus_to_space(data) for secret in values):
         return data
     readings = _Readings(data)
-    is_struck = bytearray(len(data))
-    for secret in wanted:
+    is_secret = bytearray(len(data))
+    for secret in values:
         for start, end in _Search(secret).find(readings):
-            is_struck[start:end] = b"\1" * (end - start)
-    if has_escapes and any(is_struck):
-        _strike_rest_of_escapes(data, is_struck)
+            is_secret[start:end] = b"\1" * (end - start)
+    if has_escapes and any(is_secret):
+        _extend_to_complete_escapes(data, is_secret)
 
     pieces, kept_from = [], 0
-    for struck in re.finditer(b"\1+", is_struck):
-        start, end = struck.span()
+    for match in re.finditer(b"\1+", is_secret):
+        start, end = match.span()
         pieces += [data[kept_from:start], b"*" * (end - start) if keep_length else _MASK]
         kept_from = end
     return b"".join([*pieces, data[kept_from:]])
@@ -98,17 +99,17 @@ def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _fold(data: bytes) -> bytes:
+def _plus_to_space(data: bytes) -> bytes:
     """Replace plus signs by spaces, because a plus sign stands for a space in a query string."""
     return data.replace(b"+", b" ")
 
 
-def _strike_rest_of_escapes(data: bytes, is_struck: bytearray) -> None:
+def _extend_to_complete_escapes(data: bytes, is_secret: bytearray) -> None:
     """Extend what is removed to complete JSON escapes, so that a JSON document stays valid."""
     for escape in _JSON_ESCAPE.finditer(data):
         start, end = escape.span()
-        if b"\1" in is_struck[start:end]:
-            is_struck[start:end] = b"\1" * (end - start)
+        if b"\1" in is_secret[start:end]:
+            is_secret[start:end] = b"\1" * (end - start)
 
 
 class _Search:
@@ -121,25 +122,25 @@ class _Search:
 
     def __init__(self, secret: bytes) -> None:
         self._complete = 1 << len(secret)
-        self._places = [0] * 256  # byte -> bit set of the byte's positions in the secret
-        for place, byte in enumerate(secret):
-            self._places[byte] |= 1 << place
-        self._places[ord("+")] = self._places[ord(" ")]
+        self._positions = [0] * 256  # byte -> bit set of the byte's positions in the secret
+        for position, byte in enumerate(secret):
+            self._positions[byte] |= 1 << position
+        self._positions[ord("+")] = self._positions[ord(" ")]
         first = b" +" if secret[:1] == b" " else re.escape(secret[:1])
         self._start = re.compile(b"[%s%s" % (first, _ESCAPE_START.pattern[1:]))
 
     def find(self, readings: _Readings) -> Iterator[tuple[int, int]]:
         """Yield start and end of each part of the data that belongs to the secret."""
-        before = self._follow(readings)
-        after: dict[int, int] = {}  # position -> set of k for which the secret follows from its byte k on
+        before = self._find_prefixes(readings)
+        after: dict[int, int] = {}  # position -> set of k for which all but the first k bytes of the secret follow
         for position in sorted(before, reverse=True):
-            for end, meaning in readings.at(position):
-                states = self._retreat(after.get(end, 0) | self._complete, meaning) & before[position]
+            for end, meaning in readings.find_at(position):
+                states = self._step_back(after.get(end, 0) | self._complete, meaning) & before[position]
                 if states:
                     after[position] = after.get(position, 0) | states
                     yield position, end
 
-    def _follow(self, readings: _Readings) -> dict[int, int]:
+    def _find_prefixes(self, readings: _Readings) -> dict[int, int]:
         """Return for each position the set of *k* for which the first *k* bytes of the secret may end there."""
         before: dict[int, int] = {}
         todo = [match.start() for match in self._start.finditer(readings.data)]
@@ -148,7 +149,7 @@ class _Search:
             if before.get(position, 0) & 1:  # the position was already processed
                 continue
             before[position] = before.get(position, 0) | 1
-            for end, meaning in readings.at(position):
+            for end, meaning in readings.find_at(position):
                 states = self._advance(before[position], meaning)
                 if states:
                     if end not in before:
@@ -158,16 +159,16 @@ class _Search:
 
     def _advance(self, states: int, meaning: bytes) -> int:
         for byte in meaning:
-            states = (states & self._places[byte]) << 1 | self._skip(states, byte)
+            states = (states & self._positions[byte]) << 1 | self._ignore_backslash(states, byte)
         return states
 
-    def _retreat(self, states: int, meaning: bytes) -> int:
+    def _step_back(self, states: int, meaning: bytes) -> int:
         for byte in reversed(meaning):
-            states = states >> 1 & self._places[byte] | self._skip(states, byte)
+            states = states >> 1 & self._positions[byte] | self._ignore_backslash(states, byte)
         return states
 
-    def _skip(self, states: int, byte: int) -> int:
-        """Return the states that a byte does not change: an additional backslash within a secret is ignored."""
+    def _ignore_backslash(self, states: int, byte: int) -> int:
+        """Return the states that stay after a backslash, because an additional backslash in a secret is ignored."""
         return states & (self._complete - 2) if byte == _BACKSLASH else 0
 
 
@@ -183,7 +184,7 @@ class _Readings:
         self._work_left = _MIN_WORK + _WORK_PER_BYTE * len(data)
         self._escapes: dict[int, list[_Reading]] = {}
         self._short_escapes: dict[int, list[_Reading]] = {}  # these cannot be a part of another escape
-        self._kinds: dict[bytes, Callable[[int], Iterator[_Reading]]] = {
+        self._readers: dict[bytes, Callable[[int], Iterator[_Reading]]] = {
             b"%": self._read_url,
             b"\\": self._read_backslash,
             b"&": self._read_entity,
@@ -191,21 +192,21 @@ class _Readings:
         for match in reversed(list(_ESCAPE_START.finditer(data))):
             self._read_escapes(match.start())
 
-    def at(self, position: int) -> list[_Reading]:
+    def find_at(self, position: int) -> list[_Reading]:
         """Return every reading that begins at a position: the byte itself, and escapes."""
-        return [*self._collect(position), *self._short_escapes.get(position, ())]
+        return [*self._byte_and_escapes(position), *self._short_escapes.get(position, ())]
 
     def _parts_at(self, position: int) -> list[_Reading]:
         """Return every reading at a position that may be a part of an escape; raise if there were too many so far."""
-        parts = self._collect(position)
+        parts = self._byte_and_escapes(position)
         self._work_left -= len(parts)
         if self._work_left < 0:
             raise TooManyEscapesError
         return parts
 
-    def _collect(self, position: int) -> list[_Reading]:
-        own = self.data[position : position + 1]
-        return [(position + 1, own), *self._escapes.get(position, ())] if own else []
+    def _byte_and_escapes(self, position: int) -> list[_Reading]:
+        byte = self.data[position : position + 1]
+        return [(position + 1, byte), *self._escapes.get(position, ())] if byte else []
 
     def _read_escapes(self, position: int) -> None:
         escapes: dict[_Reading, None] = {}
@@ -213,8 +214,8 @@ class _Readings:
         starts = [(position + 1, self.data[position : position + 1])]
         while starts and len(escapes) < _MAX_READINGS:
             start, first = starts.pop()
-            for escape in islice(self._kinds[first](start), _MAX_READINGS):
-                if escape not in escapes and escape[1] in self._kinds:  # it may begin another escape: %25 in %2541
+            for escape in islice(self._readers[first](start), _MAX_READINGS):
+                if escape not in escapes and escape[1] in self._readers:  # it may begin another escape: %25 in %2541
                     starts.append(escape)
                 escapes[escape] = None
             if first == b"\\":

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from support.slow_rows import slow_unless
 
 from cp_thirdparty import SecretStr
-from cp_thirdparty._core.strike_out import TooManyEscapesError, _Readings, strike_out, strike_out_of_bytes
+from cp_thirdparty._core.secret_removal import TooManyEscapesError, _Readings, remove_secrets, remove_secrets_from_bytes
 
 _MASK = "**********"
 
@@ -61,7 +61,7 @@ def test_a_secret_is_found_in_each_escape(secret: str, first: str) -> None:
     """Escaped once, twice, and in each mixture of two."""
     once = _ESCAPES[first](secret)
     texts = {second: f"code <{escape(once)}> end" for second, escape in _ESCAPES.items()}
-    assert {second: strike_out(text, [SecretStr(secret)]) for second, text in texts.items()} == dict.fromkeys(
+    assert {second: remove_secrets(text, [SecretStr(secret)]) for second, text in texts.items()} == dict.fromkeys(
         _ESCAPES, f"code <{_MASK}> end"
     )
 
@@ -167,7 +167,7 @@ def _decode(text: str) -> set[str]:
 def test_nothing_is_left_of_a_secret(data: st.DataObject, secret: str, before: str, after: str) -> None:
     """However a secret is escaped, and whatever is beside it, no decoding of what is left has the secret."""
     written = data.draw(_escaped(secret))
-    left = strike_out(f"{before}{written}{after}", [SecretStr(secret)])
+    left = remove_secrets(f"{before}{written}{after}", [SecretStr(secret)])
     assert [text for text in _decode(left) if secret in text] == []
     assert (before, after) != ("<", ">") or left == f"<{_MASK}>"
 
@@ -191,53 +191,55 @@ def test_nothing_is_left_of_a_secret(data: st.DataObject, secret: str, before: s
 )
 def test_unusual_escapes_are_found(secret: str, written: str) -> None:
     """An escape may have no semicolon, zeros at its start, or a part that is escaped in another way."""
-    assert secret not in strike_out(f"<{written}>", [SecretStr(secret)])
-    assert _MASK in strike_out(f"<{written}>", [SecretStr(secret)])
+    assert secret not in remove_secrets(f"<{written}>", [SecretStr(secret)])
+    assert _MASK in remove_secrets(f"<{written}>", [SecretStr(secret)])
 
 
 @given(text=st.text(), secret=_secrets)
 def test_other_text_is_kept(text: str, secret: str) -> None:
     """A string that has no part in common with the secret stays as it is."""
     if not set(secret) & set(text) and not set(text) & set("%&\\"):
-        assert strike_out(text, [SecretStr(secret)]) == text
+        assert remove_secrets(text, [SecretStr(secret)]) == text
 
 
 @given(parts=st.lists(st.sampled_from([*_SECRETS, "%", "\\", "&", "\\u00", "%2", "&#", "é"]), max_size=12))
 def test_struck_out_bytes_are_still_utf_8(parts: list[str]) -> None:
     """After striking out, the rest is still UTF-8, and no secret is left."""
     secrets = [SecretStr(secret) for secret in _SECRETS]
-    left = strike_out("".join(parts), secrets)
+    left = remove_secrets("".join(parts), secrets)
     assert not any(secret in left for secret in _SECRETS)
-    assert strike_out_of_bytes(left.encode(), secrets).decode() == strike_out(left, secrets)
+    assert remove_secrets_from_bytes(left.encode(), secrets).decode() == remove_secrets(left, secrets)
 
 
 def test_a_secret_that_is_short_without_its_escapes_is_found_as_it_is() -> None:
     """The short form of a secret that looks escaped occurs by chance; the secret itself does not."""
-    assert strike_out("AB or %41%42 or &nosuch; &#1", [SecretStr("%41%42")]) == f"AB or {_MASK} or &nosuch; &#1"
+    assert remove_secrets("AB or %41%42 or &nosuch; &#1", [SecretStr("%41%42")]) == f"AB or {_MASK} or &nosuch; &#1"
 
 
 @pytest.mark.parametrize("secret", ["t", "ab", "abc"])
 def test_a_short_value_is_not_looked_for(secret: str) -> None:
     """A value of less than four characters occurs by chance."""
-    assert strike_out("ThrottlingException: abc about it", [SecretStr(secret)]) == "ThrottlingException: abc about it"
+    assert (
+        remove_secrets("ThrottlingException: abc about it", [SecretStr(secret)]) == "ThrottlingException: abc about it"
+    )
 
 
 def test_the_result_of_json_is_still_json() -> None:
     """Striking a secret out of a JSON document leaves a document."""
     secret = '"quoted\\"'
     document = {"__type": "ValidationException", "message": f"{secret}{secret} {quote(secret)} {html.escape(secret)}"}
-    left = strike_out_of_bytes(json.dumps(document).encode(), [SecretStr(secret)])
+    left = remove_secrets_from_bytes(json.dumps(document).encode(), [SecretStr(secret)])
     assert json.loads(left) == {"__type": "ValidationException", "message": f"{_MASK} {_MASK} {_MASK}"}
 
 
 def test_the_length_can_be_kept() -> None:
     """CBOR counts bytes, so as many stay."""
-    assert strike_out_of_bytes(b"\x69say token", [SecretStr("token")], keep_length=True) == b"\x69say *****"
+    assert remove_secrets_from_bytes(b"\x69say token", [SecretStr("token")], keep_length=True) == b"\x69say *****"
 
 
 def test_several_secrets_may_overlap() -> None:
     """Secrets that overlap leave one mask for the part that they share."""
-    assert strike_out("<abcdef>", [SecretStr("abcd"), SecretStr("cdef")]) == f"<{_MASK}>"
+    assert remove_secrets("<abcdef>", [SecretStr("abcd"), SecretStr("cdef")]) == f"<{_MASK}>"
 
 
 # Data whose unescaping is as much work as can be.
@@ -270,7 +272,7 @@ def test_it_takes_linear_memory(kind: str) -> None:
         tracemalloc.start()
         try:
             with suppress(TooManyEscapesError):
-                strike_out_of_bytes(data, [SecretStr("aaaa" * 16)])
+                remove_secrets_from_bytes(data, [SecretStr("aaaa" * 16)])
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -289,7 +291,7 @@ def test_it_takes_linear_time(kind: str) -> None:
         for _ in range(3):
             begin = time.thread_time()  # other work on the machine does not count
             with suppress(TooManyEscapesError):
-                strike_out_of_bytes(data, [SecretStr("aaaa" * 16)])
+                remove_secrets_from_bytes(data, [SecretStr("aaaa" * 16)])
             times.append(time.thread_time() - begin)
         return min(times)
 
@@ -300,7 +302,7 @@ def test_it_takes_linear_time(kind: str) -> None:
 def test_its_work_is_bounded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not more readings are looked at than 100,000 and four for each byte; the last list of them has at most 100."""
     looked_at = 0
-    collect = _Readings._collect
+    collect = _Readings._byte_and_escapes
 
     def count(readings: _Readings, position: int) -> list[tuple[int, bytes]]:
         nonlocal looked_at
@@ -308,7 +310,7 @@ def test_its_work_is_bounded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None
         looked_at += len(found)
         return found
 
-    monkeypatch.setattr(_Readings, "_collect", count)
+    monkeypatch.setattr(_Readings, "_byte_and_escapes", count)
     data = _HARD[kind](16_000)
     with suppress(TooManyEscapesError):
         _Readings(data)
@@ -319,9 +321,9 @@ def test_data_with_too_many_escapes_is_refused() -> None:
     """Nothing of it is shown: a secret in it may have been missed."""
     text = "code " + "\\x5c\\" * 3_000 + " token"
     with pytest.raises(TooManyEscapesError) as caught:
-        strike_out_of_bytes(text.encode(), [SecretStr("secret")])
+        remove_secrets_from_bytes(text.encode(), [SecretStr("secret")])
     assert caught.value.args == ()
-    assert strike_out(text, [SecretStr("secret")]) == _MASK
+    assert remove_secrets(text, [SecretStr("secret")]) == _MASK
 
 
 @pytest.mark.parametrize("name", slow_unless(lambda name: name not in _SLOW_ESCAPES, _ESCAPES))
@@ -334,4 +336,4 @@ def test_an_error_that_was_escaped_four_times_is_not_refused(name: str) -> None:
             break
         text = escaped
     text *= 65_536 // len(text.encode())
-    assert _MASK in strike_out(text, [SecretStr(_SECRETS[0])]) != _MASK
+    assert _MASK in remove_secrets(text, [SecretStr(_SECRETS[0])]) != _MASK
