@@ -120,10 +120,14 @@ def kills(
             _kill(oldest, chance)
             children.append(start_child(service, journal, *settings))
             if number % 20 == 0:
-                print(f"  {number} kills, {sum(action.status in FINAL for action in actions)} jobs done", flush=True)
+                print(f"  {number} kills, {_count_done(actions)} jobs done", flush=True)
+        print(f"  {kills} kills, {_count_done(actions)} jobs done", flush=True)
+        waits_since = time.monotonic()
         longest = wait_for_end(actions, journal, lambda: _count_running(children) > 0, patience)
         rest = find_rest(service, actions, journal, offers, begun)
-        print(f"  {_count_running(children)} of {workers} workers run; no progress for at most {longest:.1f} s")
+        waited = time.monotonic() - waits_since
+        print(f"  waited {waited:.0f} s for the other jobs, with no progress for at most {longest:.1f} s")
+        print(f"  {_count_running(children)} of {workers} workers run")
         print(describe(rest), flush=True)
         for child in children:
             end(child)
@@ -137,6 +141,10 @@ def kills(
         orphans=find_processes(directory),
         is_reported=code == (1 if seen.uncertain else 0),
     )
+
+
+def _count_done(actions: Sequence[Action]) -> int:
+    return sum(action.status in FINAL for action in actions)
 
 
 def _count_running(children: Sequence[subprocess.Popen[bytes]]) -> int:

@@ -146,8 +146,8 @@ def find_rest(
 
 
 def describe(rest: Sequence[OpenJob]) -> str:
-    """Return the table of the jobs, with the log of each one below it; empty without jobs."""
-    return "\n".join(_describe_lines(rest)) if rest else ""
+    """Return the table of the jobs, with the log of each one below it."""
+    return "\n".join(_describe_lines(rest)) if rest else "each job has its result, or its ownership is unknown"
 
 
 def _describe_lines(rest: Sequence[OpenJob]) -> Iterator[str]:
