@@ -31,7 +31,18 @@ from cp_thirdparty.testing.faults import (
     TruncatedBody,
 )
 from cp_thirdparty.worker import JournalState, _failure_policy
-from long.fleet import FINAL, Seen, count_accepted, end, find_open, find_unfinished, settle, start_child, until_busy
+from long.fleet import (
+    FINAL,
+    Seen,
+    count_accepted,
+    end,
+    find_open,
+    find_unfinished,
+    settle,
+    start_child,
+    until_busy,
+    wait_until_none,
+)
 
 _POLL = "PollForThirdPartyJobs"
 _READ = "GetThirdPartyJobDetails"
@@ -360,7 +371,8 @@ def faults(*, jobs: int, slots: int, seed: int, directory: Path, engine: str = "
             actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(min(_ROUND, jobs - begin))]
             _let_go_wrong(service, chance)
             clock.shift += chance.choice((0.0, 5.0))
-            lost += _find_lost(actions, patience=120)
+            wait_until_none(lambda actions=actions: len(find_open(actions)))
+            lost += sorted(find_open(actions))
             done.update(action.status for action in actions if _is_right(action))
             new = _after(last, service.requests)
             accepted += count_accepted(new)
@@ -398,14 +410,6 @@ def _let_go_wrong(service: LocalCodePipeline, chance: random.Random) -> None:
         is_poll = operation_name == _POLL
         for _ in range(chance.randint(2, 4 if is_poll else 8)):
             service.faults.add(operation_name, chance.choice(kinds), times=1 if is_poll else chance.randint(1, 3))
-
-
-def _find_lost(actions: Sequence[Action], patience: float) -> list[str]:
-    """Return the ids of the jobs that have no result after so many seconds."""
-    gives_up_at = time.monotonic() + patience
-    while find_open(actions) and time.monotonic() < gives_up_at:
-        time.sleep(0.05)
-    return sorted(find_open(actions))
 
 
 def _is_right(action: Action) -> bool:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from cp_thirdparty.testing import Action, LocalCodePipeline
 from long.fleet import (
     FINAL,
     KINDS,
+    PATIENCE,
     Seen,
     end,
     find_processes,
@@ -33,8 +34,12 @@ from long.fleet import (
     until_busy,
     wait_for_end,
 )
+from long.open_jobs import Offers, OpenJob, describe, find_rest
 
 ENGINES = ("threads", "processes", "dask")
+
+# The requests that the service keeps beside those of jobs: while a run waits, idle workers poll 20 times a second.
+_RECORDS = 50_000
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +50,9 @@ class Killed:
     Attributes:
         seen: How they ended.
 
+        rest: The jobs without a result when the run stopped waiting.  If they are queued or held, the workers were
+            stuck: none of them has claimed a job or reported a result for some time.
+
         twice: Ids of the jobs whose handlers, which may not run again, began twice.
 
         orphans: Processes that outlived their workers.
@@ -53,6 +61,7 @@ class Killed:
     """
 
     seen: Seen
+    rest: tuple[OpenJob, ...] = attrs.field(repr=lambda rest: f"{len(rest)} jobs")  # the table has them
     twice: tuple[str, ...]
     orphans: tuple[int, ...]
     is_reported: bool
@@ -60,7 +69,7 @@ class Killed:
     @property
     def is_right(self) -> bool:
         """Whether the promises hold."""
-        is_one = not (self.seen.lost or self.seen.accepted_twice or self.twice)
+        is_one = self.seen.is_right and not (self.rest or self.twice)
         return is_one and not self.orphans and self.is_reported
 
 
@@ -74,23 +83,29 @@ def kills(
     workers: int = 3,
     kind: str = KINDS[0],
     database: str = "sqlite",
+    patience: float = PATIENCE,
+    settings: Sequence[str] = (),
 ) -> Killed:
     """
     Kill workers of one journal at random moments under load, and start them again each time.
 
     Some are killed alone, others with all of their group, and others just after a signal to the group that should stop
     them.  Where handlers run in other processes, some kills hit these.
+
+    At the end, the run waits for the results of all jobs, until there was no new claim and no new result for
+    ``patience`` seconds.  It prints each job that is then open.  The workers get the ``settings`` too.
     """
     chance = random.Random(seed)
     journal, begun = directory / "kills.db", directory / "begun.txt"
     begun.touch()
     with (
         open_database(database, journal),
-        LocalCodePipeline(redelivery_delay=0.5, journal_size=jobs * 100) as service,
+        LocalCodePipeline(redelivery_delay=0.5, journal_size=_RECORDS + jobs * 100) as service,
         _engine(engine, service) as used,
     ):
         service.register_client(CLIENT_ID, CLIENT_TOKEN)
-        settings = (f"begun={begun}", f"engine={used.name}", "seconds=0.2", f"kind={kind}")
+        offers = Offers.of(service)
+        settings = (f"begun={begun}", f"engine={used.name}", "seconds=0.2", f"kind={kind}", *settings)
         actions: list[Action] = []
         children = [start_child(service, journal, *settings) for _ in range(workers)]
         for number in range(kills):
@@ -100,22 +115,40 @@ def kills(
             if chance.random() < used.share and used.kill_job(chance, directory):
                 continue
             oldest = children.pop(0)  # the others are still starting, or have begun not long ago
+            if oldest.poll() is not None:
+                print(f"  a worker has ended before its kill, with exit code {oldest.returncode}", flush=True)
             _kill(oldest, chance)
             children.append(start_child(service, journal, *settings))
             if number % 20 == 0:
-                print(f"  {number} kills, {sum(action.status in FINAL for action in actions)} jobs done", flush=True)
-        wait_for_end(actions, journal, lambda: any(child.poll() is None for child in children), 60 + jobs * 0.1)
+                print(f"  {number} kills, {_count_done(actions)} jobs done", flush=True)
+        print(f"  {kills} kills, {_count_done(actions)} jobs done", flush=True)
+        waits_since = time.monotonic()
+        longest = wait_for_end(actions, journal, lambda: _count_running(children) > 0, patience)
+        rest = find_rest(service, actions, journal, offers, begun)
+        waited = time.monotonic() - waits_since
+        print(f"  waited {waited:.0f} s for the other jobs, with no progress for at most {longest:.1f} s")
+        print(f"  {_count_running(children)} of {workers} workers run")
+        print(describe(rest), flush=True)
         for child in children:
             end(child)
         seen = look(service, actions, journal)
-        code = settle(service, journal, f"kind={kind}")
+        code = settle(service, journal, f"kind={kind}", patience=patience)
     counts = Counter(line.split()[0] for line in begun.read_text(encoding="utf-8").splitlines())
     return Killed(
         seen=seen,
+        rest=rest,
         twice=tuple(job_id for job_id, count in counts.items() if count > 1),
         orphans=find_processes(directory),
         is_reported=code == (1 if seen.uncertain else 0),
     )
+
+
+def _count_done(actions: Sequence[Action]) -> int:
+    return sum(action.status in FINAL for action in actions)
+
+
+def _count_running(children: Sequence[subprocess.Popen[bytes]]) -> int:
+    return sum(child.poll() is None for child in children)
 
 
 def _kill(child: subprocess.Popen[bytes], chance: random.Random) -> None:

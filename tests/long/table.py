@@ -97,7 +97,7 @@ def share(*, jobs: int, workers: int, directory: Path) -> tuple[fleet.Seen, floa
             fleet.until_busy(service, child)
         began_at = time.monotonic()
         actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(jobs)]
-        fleet.wait_for_end(actions, journal, lambda: True, 60 + jobs * 0.3)
+        fleet.wait_for_end(actions, journal, lambda: True)
         seconds = time.monotonic() - began_at
         codes = [fleet.end(child) for child in children]
         assert codes == [0] * workers, codes
@@ -129,6 +129,6 @@ def take_over(*, takeover_seconds: float, directory: Path) -> float:
             time.sleep(0.05)
         line = next(line for line in begun.read_text(encoding="utf-8").splitlines() if " other " in line)
         (directory / "release").touch()
-        fleet.wait_for_end([action], journal, lambda: True, 60)
+        fleet.wait_for_end([action], journal, lambda: True)
         assert (fleet.end(other), action.status) == (0, "Succeeded")
         return float(line.split()[-1]) - died_at

@@ -7,8 +7,9 @@ Dask scheduler.  ``dynamodb=URL`` has the journal in a table there; its jobs are
 the step for the third time.  ``events=FILE`` writes at the end how often each event was emitted, and how many claims
 were written although they raised; ``rows=FILE`` writes which rows of the failure policy were used.  ``partner=bad``
 lets the partner's token store, journal, hook and log handler fail again and again.  ``kind=custom`` works on jobs of a
-custom action.  ``lease=FILE`` has a journal with leases, which cannot confirm a job while the file exists.  The other
-settings are those of ``support.long_handlers`` and of the worker.
+custom action.  ``lease=FILE`` has a journal with leases, which cannot confirm a job while the file exists.
+``recovery=never`` takes over no job of an ended worker, which is wrong: the long runs must find the lost jobs.  The
+other settings are those of ``support.long_handlers`` and of the worker.
 """
 
 from __future__ import annotations
@@ -31,7 +32,16 @@ from botocore.config import Config
 
 from cp_thirdparty import CustomJobClient, JobWorker, ThirdPartyJobClient
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.worker import DynamoDBJournal, JobEvent, SqliteJournal, _failure_policy, _steps, processes
+from cp_thirdparty.worker import (
+    DynamoDBJournal,
+    JobEvent,
+    JobScope,
+    Recovered,
+    SqliteJournal,
+    _failure_policy,
+    _steps,
+    processes,
+)
 from support import long_handlers
 from support.dynamodb import TABLE_NAME, dynalite_client
 from support.handlers import token_of, write_line
@@ -78,6 +88,14 @@ class _Leased(SqliteJournal):
         if self._lease.exists():
             raise JournalError("the lease cannot be renewed")
         return 60.0
+
+
+class _Unrecovered(SqliteJournal):
+    """A journal that takes over no job."""
+
+    def recover(self, scope: JobScope) -> Recovered:  # noqa: ARG002 - the protocol requires it
+        """Leave the jobs of ended workers."""
+        return Recovered(entries=(), set_aside=())
 
 
 class _Unreliable(SqliteJournal):
@@ -163,6 +181,8 @@ def _create_journal(path: Path, settings: dict[str, str]) -> SqliteJournal | Dyn
         return _Killing(str(path), settings["kill"])
     if "lease" in settings:
         return _Leased(str(path), settings["lease"])
+    if settings.get("recovery") == "never":
+        return _Unrecovered(path)
     return _Unreliable(str(path)) if settings.get("partner") == "bad" else SqliteJournal(path)
 
 

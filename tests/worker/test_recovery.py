@@ -719,6 +719,45 @@ def test_a_job_that_was_postponed_comes_again(left: _Left, monkeypatch: pytest.M
     assert recovery.close() == [entry]
 
 
+def test_a_job_that_is_taken_over_again_during_its_release_is_not_forgotten(
+    left: _Left, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look for jobs may find it before its end was noted; no other worker takes it over while this one runs."""
+    monkeypatch.setattr(_recovery, "_INTERVAL", 0.01)
+    left.service.faults.add(_ACKNOWLEDGE, _REFUSED_WITHOUT_REASON)
+    release, recover = left.journal.release, left.journal.recover
+    looks: list[JobScope] = []
+
+    def release_slowly(job_id: str, *, has_begun: bool = True) -> None:
+        release(job_id, has_begun=has_begun)
+        before = len(looks)
+        until(lambda: len(looks) > before + 2)
+
+    def look(scope: JobScope) -> Recovered:
+        looks.append(scope)
+        return recover(scope)
+
+    left.journal.release(left.offer.job_id)
+    monkeypatch.setattr(left.journal, "release", release_slowly)
+    monkeypatch.setattr(left.journal, "recover", look)
+    events: list[JobEvent] = []
+    with running(make_worker(left.service, journal=left.journal, on_event=events.append)):
+        until(lambda: left.action.status == "Succeeded")
+    assert [event.name for event in events] == ["recovered", "released", "recovered", "claimed", "reported"]
+
+
+def test_a_job_that_is_released_is_not_asked_about(left: _Left, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker that takes it over next asks about it."""
+    monkeypatch.setattr("cp_thirdparty.worker._recovery._INTERVAL", 0.0)
+    monkeypatch.setattr("cp_thirdparty.worker._recovery._UNCERTAIN_INTERVAL", 0.0)
+    recovery = _create_recovery(left)
+    recovery.note_uncertain(left.offer, since=None)
+    recovery.check_journal()
+    recovery.note_release(left.offer)
+    assert recovery.take() is None
+    assert recovery.uncertain == ()
+
+
 def test_a_mistake_after_the_acknowledgement_leaves_the_owner_unknown(
     left: _Left, monkeypatch: pytest.MonkeyPatch
 ) -> None:

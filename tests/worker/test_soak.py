@@ -10,6 +10,7 @@ import pytest
 from long import faults, soak
 from long.fleet import Seen, end, look, start_child, wait_for_end
 from long.kills import kills
+from long.open_jobs import Offers, describe, find_rest
 from long.restarts import restarts
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, Before, until
 
@@ -56,10 +57,10 @@ def test_a_worker_killed_at_a_step_loses_no_job(
         if state in (JournalState.RUNNING, JournalState.RESULT, JournalState.DONE)
     }
     child = start_child(service, journal)
-    wait_for_end(actions, journal, lambda: child.poll() is None, 60)
+    wait_for_end(actions, journal, lambda: child.poll() is None)
     code = end(child)
     seen = look(service, actions, journal)
-    assert (seen.lost, seen.accepted_twice) == ((), ())
+    assert seen.is_right, seen
     assert seen.succeeded + seen.failed + seen.uncertain == _JOBS
     assert claimed <= {action.jobs[-1].id for action in actions if _is_final(action)}
     assert code == (1 if seen.uncertain else 0)
@@ -79,6 +80,67 @@ def test_workers_killed_at_random_lose_no_job(tmp_path: Path, engine: str, kind:
     killed = kills(jobs=jobs, kills=number, seed=7, directory=tmp_path, engine=engine, kind=kind)
     assert killed.is_right, killed
     assert killed.seen.succeeded + killed.seen.failed + killed.seen.uncertain == jobs
+
+
+@pytest.mark.parametrize("engine", ["threads", "processes"])
+def test_a_run_finds_the_jobs_that_workers_lose(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: str
+) -> None:
+    """If no worker takes over the jobs of a killed one, the run stops waiting for them, fails, and names them."""
+    killed = kills(
+        jobs=40, kills=4, seed=7, directory=tmp_path, engine=engine, patience=8, settings=("recovery=never",)
+    )
+    assert not killed.is_right
+    lost = [job for job in killed.rest if job.place == "lost"]
+    assert lost, killed
+    assert {job.owner for job in lost} == {"ended"}
+    assert {job.job_id for job in lost} <= set(killed.seen.lost)
+    printed = capsys.readouterr().out
+    assert f"{len(lost)} lost" in printed
+    assert all(job.job_id in printed for job in lost)
+
+
+def test_open_jobs_are_queued_held_or_lost(service: LocalCodePipeline, tmp_path: Path) -> None:
+    """One job waits in CodePipeline, one is with a running worker, one was with a killed worker."""
+    journal, begun = tmp_path / "j.db", tmp_path / "begun.txt"
+    offers = Offers.of(service)
+    settings = ("handler=hang", "concurrency=1", f"begun={begun}", "recovery=never")
+    actions, children = [], []
+    for _ in range(2):
+        actions.append(service.start_action(ACTION_TYPE, client_id=CLIENT_ID))
+        children.append(start_child(service, journal, *settings))
+        until(lambda: len(begun.read_text(encoding="utf-8").splitlines() if begun.exists() else ()) == len(actions))
+    children[0].kill()
+    children[0].wait()
+    actions.append(service.start_action(ACTION_TYPE, client_id=CLIENT_ID))
+    assert wait_for_end(actions, journal, lambda: True, patience=0.5) > 0.5
+    rest = find_rest(service, actions, journal, offers, begun)
+    found = [(job.place, job.status, job.state, job.owner, job.offers, job.request) for job in rest]
+    claimed = "AcknowledgeThirdPartyJob"
+    assert found == [
+        ("lost", "InProgress", "RUNNING", "ended", 1, claimed),
+        ("held", "InProgress", "RUNNING", "running", 1, claimed),
+        ("queued", "Queued", "", "", 0, ""),
+    ]
+    assert [job.handlers for job in rest] == [(f"{children[0].pid} ended",), (f"{children[1].pid} running",), ()]
+    assert describe(rest).startswith("3 jobs have no result: 1 lost, 1 held, 1 queued\n")
+    (tmp_path / "release").touch()
+    end(children[1])
+
+
+def test_a_job_whose_ownership_is_unknown_is_not_open(service: LocalCodePipeline, tmp_path: Path) -> None:
+    """The worker reports it, so the run does not wait for it."""
+    journal = tmp_path / "j.db"
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    offers = Offers.of(service)
+    assert start_child(service, journal, "kill=before:running:1").wait(60) == -9
+    child = start_child(service, journal)
+    until(lambda: JournalState.UNCERTAIN in _states(journal).values())
+    wait_for_end([action], journal, lambda: child.poll() is None)
+    rest = find_rest(service, [action], journal, offers, tmp_path / "begun.txt")
+    assert describe(rest) == "each job has its result, or its ownership is unknown"
+    assert end(child) == 1
+    assert look(service, [action], journal) == Seen(succeeded=0, failed=0, uncertain=1, accepted_twice=(), lost=())
 
 
 def test_each_row_of_the_failure_policy_loses_no_job(tmp_path: Path) -> None:

@@ -354,6 +354,12 @@ def _write(journal: Journal, job: ClaimedJob) -> None:
         journal.running(job_id, crashes=job.crashes, is_suspect=job.is_suspect, is_alone=is_alone)
 
 
+def is_released(job: ClaimedJob) -> bool:
+    """Return whether a job that has ended stays in the journal, so that the next `recover` takes it over."""
+    is_over = isinstance(job.outcome, (Reported, Gone, Uncertain))
+    return not is_over and (isinstance(job.outcome, (Unsent, Released)) or job.is_inherited)
+
+
 def _write_outcome(journal: Journal, job_id: str, job: ClaimedJob) -> None:
     if isinstance(job.outcome, Reported):
         journal.finish(job_id, "reported")
@@ -362,7 +368,7 @@ def _write_outcome(journal: Journal, job_id: str, job: ClaimedJob) -> None:
     elif isinstance(job.outcome, Uncertain):
         if job.entry is None or job.entry.state is not JournalState.UNCERTAIN:  # keep the time of the first entry
             journal.uncertain(job_id)
-    elif isinstance(job.outcome, (Unsent, Released)) or job.is_inherited:
+    elif is_released(job):
         journal.release(job_id, has_begun=job.has_begun)
     else:
         journal.withdraw(job_id)

@@ -23,7 +23,7 @@ from cp_thirdparty.worker._failure_policy import UNDECODABLE
 from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._handler_failures import timeout_message
 from cp_thirdparty.worker._isolation import Raised
-from cp_thirdparty.worker._journal_writer import JournalWriter
+from cp_thirdparty.worker._journal_writer import JournalWriter, is_released
 from cp_thirdparty.worker._poller import Poller
 from cp_thirdparty.worker._recovery import STOPPED, Recovery, outcome_at_stop
 from cp_thirdparty.worker._settings import Settings
@@ -437,6 +437,8 @@ class Loop:
         (self._kept.add if is_kept else self._kept.discard)(job.offer.job_id)
         if isinstance(outcome, Uncertain):
             self._recovery.note_uncertain(job.offer, since=None if job.entry is None else job.entry.changed_at)
+        elif is_released(job):
+            self._recovery.note_release(job.offer)
         else:
             self._recovery.note_end(job.offer)
 

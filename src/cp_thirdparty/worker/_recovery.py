@@ -149,6 +149,19 @@ class Recovery:
         """Drop the entry of a job that has ended, so that the worker does not try to acknowledge it again."""
         self._forget(offer.job_id)
 
+    def note_release(self, offer: AnyJob) -> None:
+        """
+        Drop the question about a job that this worker has released to the journal, and the entry for that question.
+
+        A newer entry stays: the thread that polls may already have taken the job over again, and no other worker takes
+        it over while this one runs.
+        """
+        with self._lock:
+            _, asked = self._uncertain.pop(offer.job_id, (0.0, None))
+            for jobs in (self._waiting, self._postponed):
+                if jobs.get(offer.job_id) is asked:
+                    jobs.pop(offer.job_id, None)
+
     def note_claim(self, offer: AnyJob) -> None:
         """Drop the entry of a job that this worker has claimed after a poll, because the entry is out of date."""
         self._forget(offer.job_id)
