@@ -38,10 +38,10 @@ _LONGEST_WIDE_BODY: Final = 16 << 20
 _TOO_MANY_VALUES: Final = "the response has too many values for its length"
 _DECODER: Final = json.JSONDecoder()
 # A character beyond Latin-1: its first byte in UTF-8, or its escape in JSON.
-_WIDE: Final = re.compile(rb"[\xc4-\xff]|\\u(?!00)[0-9A-Fa-f]{4}")
+_WIDE: Final = rb"[\xc4-\xff]|\\u(?!00)[0-9A-Fa-f]{4}"
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Verdict:
     """
     The result of the check of a response.
@@ -113,7 +113,7 @@ def _find_expense(body: bytes) -> str | None:
     if len(body) <= most:  # each value takes at least one byte
         return None
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if len(body) > _LONGEST_WIDE_BODY and _WIDE.search(bare):
+    if len(body) > _LONGEST_WIDE_BODY and re.search(_WIDE, bare):
         return "the response has more than 16 MiB and a character beyond Latin-1, which multiplies its memory"
     if bare.count(b'"') > 2 * most:
         return _TOO_MANY_VALUES
