@@ -16,7 +16,6 @@ from cp_thirdparty._core import connection, guard
 from cp_thirdparty._core.backoff import LONGEST_BOTOCORE_PAUSE, LONGEST_REQUESTED_PAUSE
 from cp_thirdparty._core.call import (
     CURRENT,
-    MAX_HEADER_BYTES,
     PREPARING,
     RESPONDED,
     SENDING,
@@ -29,12 +28,10 @@ from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.facts import Failure
 from cp_thirdparty._core.parsed import Filter, find_filter
 from cp_thirdparty._core.responses import find_failure
-from cp_thirdparty._core.strike_out import TooManyEscapesError, strike_out, strike_out_of_bytes
 from cp_thirdparty.secrets import SecretStr
 
 _BAD_GATEWAY: Final = 502
 _BAD_REQUEST: Final = 400
-_MASK: Final = str(SecretStr(""))
 
 
 def install(client: BaseClient, operation_names: Iterable[str]) -> None:
@@ -105,13 +102,12 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
     call.request_id = None if verdict.request_id is None else _clean_request_id(verdict.request_id, call)
     fault = verdict.fault
     if fault is not None or verdict.is_error:
+        from cp_thirdparty._core import error_responses  # noqa: PLC0415 - only errors need it
+
         # Tracers and handlers of the caller get the headers and the parsed response.
-        _clean_headers(response_dict["headers"], call)
-    if fault is None and verdict.is_error:
-        try:
-            call.error_body = strike_out_of_bytes(response_dict["body"], call.secrets, keep_length=is_cbor)
-        except TooManyEscapesError:
-            fault = "the error has too many escapes"
+        error_responses.clean_headers(response_dict["headers"], call)
+        if fault is None:
+            fault = error_responses.store_body(response_dict["body"], call, is_cbor=is_cbor)
     if fault is not None:
         call.fault = fault, status
         # Botocore treats the status 502 as an error that may be retried.
@@ -137,7 +133,11 @@ def _skip_parsing(keep_known: Filter, response_dict: dict[str, Any], **_: object
 
 def _clean_request_id(request_id: str, call: Call) -> str:
     secrets = call.secrets
-    return strike_out(request_id, secrets) if _may_repeat(request_id, secrets) else request_id
+    if not _may_repeat(request_id, secrets):
+        return request_id
+    from cp_thirdparty._core.strike_out import strike_out  # noqa: PLC0415 - nearly no request id needs it
+
+    return strike_out(request_id, secrets)
 
 
 def _may_repeat(text: str, secrets: Iterable[SecretStr]) -> bool:
@@ -147,22 +147,6 @@ def _may_repeat(text: str, secrets: Iterable[SecretStr]) -> bool:
         if value in text or not f"{text}{value}".replace("-", "").isalnum():
             return True
     return False
-
-
-def _clean_headers(headers: Any, call: Call) -> None:
-    values = "\n".join(headers.values())
-    if len(values) > MAX_HEADER_BYTES:  # aiohttp has no limit, and handlers of the caller may add headers
-        call.count_bytes(call.bytes_left + 1)  # this is more than the limit, so it ends the call
-    data = values.encode("utf-8", "surrogatepass")
-    try:
-        is_clean = strike_out_of_bytes(data, call.secrets) == data
-    except TooManyEscapesError:
-        for name in list(headers):  # searching each header alone would take too long, too
-            headers[name] = _MASK
-        return
-    if not is_clean:
-        for name, value in list(headers.items()):
-            headers[name] = strike_out(value, call.secrets)
 
 
 def _finish_attempt(

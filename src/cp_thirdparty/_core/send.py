@@ -25,7 +25,6 @@ from cp_thirdparty._core.caller_code import (
     write_log,
 )
 from cp_thirdparty._core.deadline import WATCHDOG
-from cp_thirdparty._core.errors import error_of, note_stub, stopped_error, unchecked_error
 from cp_thirdparty._core.facts import Failure, add_facts, facts_of, unsent_facts
 from cp_thirdparty._core.operations import Request
 from cp_thirdparty.exceptions import InvalidRequestError
@@ -37,7 +36,7 @@ _T = TypeVar("_T")
 _log = logging.getLogger("cp_thirdparty")
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Result(Generic[_T]):
     """
     The result of a call: a value, or the error to raise.
@@ -100,6 +99,8 @@ def plain_parameters(request: Request[Any]) -> dict[str, Any]:
 def decode_response(request: Request[_T], call: Call, parsed: Mapping[str, Any]) -> Result[_T]:
     """Return the model, or the error, of a successful response."""
     if not call.has_success:
+        from cp_thirdparty._core.errors import note_stub, unchecked_error  # noqa: PLC0415 - only failures and stubs
+
         if call.context is None or call.step is not Step.PREPARING:
             return Result(None, unchecked_error(call))
         note_stub(call, parsed.get("ResponseMetadata", {}))
@@ -113,6 +114,8 @@ def decode_response(request: Request[_T], call: Call, parsed: Mapping[str, Any])
 
 def result_of_failure(request: Request[_T], call: Call, failure: BaseException) -> Result[_T]:
     """Return the error to raise, and clear the frames and causes of the failure."""
+    from cp_thirdparty._core.errors import error_of, stopped_error, unchecked_error  # noqa: PLC0415 - only failures
+
     place = find_caller_code(failure, request.operation_name)
     # Older versions of botocore raise another error whose cause is the `CallStoppedError`.
     if place is not None and any(isinstance(each, CallStoppedError) for each in causes(failure)):
@@ -139,6 +142,8 @@ def _result_without_hook(request: Request[_T], call: Call, failure: BaseExceptio
     """Return the result of a call, as far as it was observed before a hook raised."""
     if call.has_success:
         return decode_response(request, call, {})
+    from cp_thirdparty._core.errors import error_of  # noqa: PLC0415 - only failures need it
+
     # `SystemExit` and similar exceptions do not describe the call, so another exception takes their place.
     return Result(None, error_of(failure if isinstance(failure, Exception) else RuntimeError(), call))
 
