@@ -66,7 +66,9 @@ def _partitions(loader: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("indent", [None, 2, 3])
-def test_parses_endpoints_of_another_layout(indent: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parses_endpoints_of_another_layout(
+    indent: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file of endpoints that is not written as botocore's is parsed completely."""
     endpoints = Loader().load_data("endpoints")
     (tmp_path / "endpoints.json").write_text(json.dumps(endpoints, indent=indent), encoding="utf-8")

@@ -8,16 +8,13 @@ request ids, and constant strings.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import re
 import ssl
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-import botocore.session
 from botocore import credentials, tokens
 from botocore import exceptions as botocore_exceptions
 from botocore.client import BaseClient
@@ -30,6 +27,7 @@ from cp_thirdparty._core.caller_code import causes
 from cp_thirdparty._core.facts import Failure, facts_of
 from cp_thirdparty._core.failure_frames import FailureFrames
 from cp_thirdparty._core.responses import find_failure, is_failure_status
+from cp_thirdparty._core.sessions import NoTerminalError
 from cp_thirdparty._core.sources import explain_setting
 from cp_thirdparty.exceptions import CallFacts, CredentialsError, InvalidRequestError
 
@@ -125,10 +123,6 @@ _CODE: Final = re.compile(r"[A-Z][A-Za-z]{1,62}(?:\.[A-Z][A-Za-z]{1,62})?")
 _REQUEST_ID: Final = re.compile(r"^[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\Z")
 _NAME_CHARS: Final = 200
 _TEXT_CHARS: Final = 1_000
-
-
-class NoTerminalError(Exception):
-    """A profile needs an MFA code, and there is no terminal to ask for it."""
 
 
 def explain(failure: Exception, call: Call | None = None) -> CredentialsError | InvalidRequestError | None:
@@ -324,25 +318,3 @@ def _list_name(name: object) -> list[str]:
 def _show(name: object) -> str:
     """Return a name as one line, escaped and truncated."""
     return show(str(name), _NAME_CHARS)
-
-
-def never_prompt(session: botocore.session.Session) -> None:
-    """
-    Let a session that this library has created ask for an MFA code only if standard input is a terminal.
-
-    Otherwise botocore would read the code from the standard input of the program, or wait for input there.
-    """
-    create = session._create_credential_resolver  # type: ignore[attr-defined] # noqa: SLF001 - no public way
-
-    def create_resolver() -> Any:
-        resolver = create()
-        resolver.get_provider("assume-role")._prompter = _ask_on_terminal  # noqa: SLF001 - no public way
-        return resolver
-
-    session.lazy_register_component("credential_provider", create_resolver)
-
-
-def _ask_on_terminal(prompt: str) -> str:
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise NoTerminalError
-    return getpass.getpass(prompt)

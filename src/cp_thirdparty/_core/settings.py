@@ -14,9 +14,9 @@ from botocore.config import Config
 
 from cp_thirdparty._base.durations import seconds_rule, to_seconds
 from cp_thirdparty._base.version import __version__
-from cp_thirdparty._core import data_loader, endpoints, reasons, redaction
+from cp_thirdparty._core import endpoints, redaction
 from cp_thirdparty._core.call import Call
-from cp_thirdparty._core.errors import configuration_error_of
+from cp_thirdparty._core.sessions import create_session
 from cp_thirdparty._core.sources import find_refused_setting, is_url
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 
@@ -84,12 +84,6 @@ def is_session(session: object) -> bool:
     return isinstance(session, botocore.session.Session) or callable(getattr(session, "client", None))
 
 
-def prepare(session: botocore.session.Session) -> None:
-    """Prepare a session that this library has created."""
-    reasons.never_prompt(session)
-    data_loader.install(session)
-
-
 def create_botocore_client(
     session: botocore.session.Session | Boto3Session | None, profile_name: str | None, **settings: Any
 ) -> BaseClient | ThirdPartyError:
@@ -98,8 +92,7 @@ def create_botocore_client(
     try:
         with Call():  # botocore may load credentials, and log responses
             if session is None:
-                session = botocore.session.Session(profile=profile_name)
-                prepare(session)
+                session = create_session(profile_name)
                 client = session.create_client("codepipeline", **settings)
                 endpoints.cache_endpoints(client, session)
             elif isinstance(session, botocore.session.Session):
@@ -110,5 +103,7 @@ def create_botocore_client(
         known = inner if isinstance(inner, botocore.session.Session) else botocore.session.Session()
         refused = find_refused_setting(client, known, endpoint_url=settings["endpoint_url"], verify=settings["verify"])
     except Exception as failure:  # noqa: BLE001 - returned as an error of this library
+        from cp_thirdparty._core.errors import configuration_error_of  # noqa: PLC0415 - only failures need it
+
         return configuration_error_of(failure)
     return refused or client
