@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final
-
-import attrs
+from typing import Any, Final, NamedTuple
 
 # The request ids of CodePipeline are UUIDs.  A request id with a line break could add a forged line to a log.
 REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
@@ -41,8 +39,7 @@ _DECODER: Final = json.JSONDecoder()
 _WIDE: Final = rb"[\xc4-\xff]|\\u(?!00)[0-9A-Fa-f]{4}"
 
 
-@attrs.define(eq=False)
-class Verdict:
+class Verdict(NamedTuple):
     """
     The result of the check of a response.
 
