@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +65,23 @@ def _partitions(loader: Any) -> list[dict[str, Any]]:
     return partitions
 
 
-@pytest.mark.parametrize("indent", [None, 2, 3])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: json.dumps(json.loads(text)),
+        lambda text: json.dumps(json.loads(text), indent=2),
+        lambda text: text.replace("\n    }", "\n     }"),
+        lambda text: text.encode("utf-16"),
+    ],
+)
 def test_parses_endpoints_of_another_layout(
-    indent: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: Callable[[str], str | bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file of endpoints that is not written as botocore's is parsed completely."""
-    endpoints = Loader().load_data("endpoints")
-    (tmp_path / "endpoints.json").write_text(json.dumps(endpoints, indent=indent), encoding="utf-8")
+    changed = change((Path(Loader.BUILTIN_DATA_PATH) / "endpoints.json").read_text(encoding="utf-8"))
+    (tmp_path / "endpoints.json").write_bytes(changed.encode() if isinstance(changed, str) else changed)
     monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
-    assert _loader().load_data("endpoints") == endpoints
+    assert _loader().load_data("endpoints") == Loader().load_data("endpoints")
     assert all(isinstance(partition["services"], dict) for partition in _partitions(_loader()))
 
 

@@ -72,11 +72,14 @@ def _parse_endpoints(data: bytes) -> Any:
     """Parse the file of endpoints without the services, which are parsed when they are used."""
     try:
         before, *others = data.decode().split(_SERVICES_BEGIN)
-        parts = [other.partition(_SERVICES_END) for other in others]
-        document = json.loads(before + "".join(f'"services": {{}}{after}' for _, _, after in parts))
-        for partition, (services, _, _) in zip(document["partitions"], parts, strict=True):
-            partition["services"] = _EndpointServices(services)
-    except (KeyError, TypeError, ValueError):  # the file has another layout
+        # A partition without services has them in one line: {}.
+        parts = [other.partition(_SERVICES_END if other.startswith("\n") else "}") for other in others]
+        rest = (f'"services": {number}{after}' for number, (_, _, after) in enumerate(parts))
+        document = json.loads("".join([before, *rest]))
+        for partition in document["partitions"]:
+            if isinstance(partition["services"], int):
+                partition["services"] = _EndpointServices(parts[partition["services"]][0])
+    except (KeyError, ValueError):  # the file has another layout
         return json.loads(data)
     return document
 
