@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,41 @@ def test_knows_the_services_that_botocore_knows(type_name: str) -> None:
 @pytest.mark.parametrize("name", ["endpoints", "partitions", "sdk-default-configuration", "_retry"])
 def test_loads_what_botocore_loads(name: str) -> None:
     """A file of data has the same members in the same order."""
-    assert json.dumps(_session().get_component("data_loader").load_data(name)) == json.dumps(Loader().load_data(name))
+    assert json.dumps(_loader().load_data(name), default=dict) == json.dumps(Loader().load_data(name))
+
+
+def test_parses_the_endpoints_of_a_service_when_they_are_used() -> None:
+    """The services of each partition are those of botocore; no other name is one."""
+    for ours, theirs in zip(_partitions(_loader()), _partitions(Loader()), strict=True):
+        services = ours["services"]
+        assert not isinstance(services, dict)
+        assert (services == theirs["services"], len(services)) == (True, len(theirs["services"]))
+        assert services.get("codepipelines") is None
+
+
+def _partitions(loader: Any) -> list[dict[str, Any]]:
+    partitions: list[dict[str, Any]] = loader.load_data("endpoints")["partitions"]
+    return partitions
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: json.dumps(json.loads(text)),
+        lambda text: json.dumps(json.loads(text), indent=2),
+        lambda text: text.replace("\n    }", "\n     }"),
+        lambda text: text.encode("utf-16"),
+    ],
+)
+def test_parses_endpoints_of_another_layout(
+    change: Callable[[str], str | bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of endpoints that is not written as botocore's is parsed completely."""
+    changed = change((Path(Loader.BUILTIN_DATA_PATH) / "endpoints.json").read_text(encoding="utf-8"))
+    (tmp_path / "endpoints.json").write_bytes(changed.encode() if isinstance(changed, str) else changed)
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    assert _loader().load_data("endpoints") == Loader().load_data("endpoints")
+    assert all(isinstance(partition["services"], dict) for partition in _partitions(_loader()))
 
 
 @pytest.mark.parametrize("service", ["codepipeline", "s3", "sts"])

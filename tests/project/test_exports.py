@@ -15,6 +15,7 @@ from types import FunctionType, ModuleType
 
 import pytest
 from support.introspection import MODULES, written_names
+from support.scripted_server import ScriptedServer, ok
 
 import cp_thirdparty
 from cp_thirdparty import artifacts
@@ -97,6 +98,65 @@ def test_a_model_loads_neither_botocore_nor_a_higher_layer() -> None:
     }
     assert {"botocore", "cattrs"} & loaded == set()
     assert ("typing_extensions" in loaded) == (sys.version_info < (3, 11))  # it replaces what Python 3.10 lacks
+
+
+def test_the_first_call_loads_only_what_a_success_needs() -> None:
+    """A process that reads the details of a job loads nothing of failures, of the worker, of asyncio or of S3."""
+    details = {"id": "job-1", "nonce": "1", "data": {}}
+    with ScriptedServer(lambda _: ok({"jobDetails": details})) as server:
+        settings = f"region_name='us-east-1', endpoint_url={server.endpoint_url!r}, sign_request=False"
+        loaded = _find_loaded_modules(
+            "from cp_thirdparty import ThirdPartyJobClient as Client; "
+            f"Client.create({settings}).get_third_party_job_details('job-1', client_token='made up')"
+        )
+    assert {name for name in loaded if name.startswith("cp_thirdparty.")} == {
+        "cp_thirdparty._base",
+        "cp_thirdparty._base.durations",
+        "cp_thirdparty._base.frames",
+        "cp_thirdparty._base.lazy",
+        "cp_thirdparty._base.limits",
+        "cp_thirdparty._base.text",
+        "cp_thirdparty._base.version",
+        "cp_thirdparty._core",
+        "cp_thirdparty._core.backoff",
+        "cp_thirdparty._core.blocking_client",
+        "cp_thirdparty._core.call",
+        "cp_thirdparty._core.caller_code",
+        "cp_thirdparty._core.connection",
+        "cp_thirdparty._core.data_loader",
+        "cp_thirdparty._core.deadline",
+        "cp_thirdparty._core.endpoints",
+        "cp_thirdparty._core.error_responses",
+        "cp_thirdparty._core.errors",
+        "cp_thirdparty._core.events",
+        "cp_thirdparty._core.facts",
+        "cp_thirdparty._core.failure_frames",
+        "cp_thirdparty._core.guard",
+        "cp_thirdparty._core.operations",
+        "cp_thirdparty._core.parsed",
+        "cp_thirdparty._core.reasons",
+        "cp_thirdparty._core.redaction",
+        "cp_thirdparty._core.responses",
+        "cp_thirdparty._core.secret_removal",
+        "cp_thirdparty._core.send",
+        "cp_thirdparty._core.sessions",
+        "cp_thirdparty._core.settings",
+        "cp_thirdparty._core.sources",
+        "cp_thirdparty._core.truncation",
+        "cp_thirdparty._rendering",
+        "cp_thirdparty._rendering.views",
+        "cp_thirdparty._structuring",
+        "cp_thirdparty._structuring.converter",
+        "cp_thirdparty._structuring.model_fields",
+        "cp_thirdparty.client",
+        "cp_thirdparty.enums",
+        "cp_thirdparty.exceptions",
+        "cp_thirdparty.exceptions._job_failures",
+        "cp_thirdparty.models",
+        "cp_thirdparty.secrets",
+        "cp_thirdparty.telemetry",
+    }
+    assert {"aiobotocore", "boto3", "s3transfer"} & loaded == set()
 
 
 def _own_names(module: ModuleType) -> Iterator[str]:

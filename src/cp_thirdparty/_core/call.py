@@ -84,7 +84,7 @@ class Obstacle(Enum):
 _PERMANENT: Final = frozenset({Obstacle.TLS, Obstacle.CERTIFICATE, Obstacle.PROXY_REFUSAL})
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Call:
     """
     One call of this library.  In a ``with`` block it is the current call.

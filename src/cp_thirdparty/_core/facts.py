@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final, cast
-
-import attrs
+from typing import Any, Final, NamedTuple, cast
 
 from cp_thirdparty._base.text import show_optional
 from cp_thirdparty._core.call import Call, Step
@@ -39,8 +37,7 @@ class Failure(Enum):
     REFUSED_UNREAD = "CodePipeline refused the request, and the reason cannot be read"
 
 
-@attrs.frozen
-class Rule:
+class Rule(NamedTuple):
     """The error classes of a kind of failure, and ``is_retry_safe`` for calls that read and for calls that write."""
 
     errors: tuple[type[CodePipelineJobError], ...]

@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final
-
-import attrs
+from typing import Any, Final, NamedTuple
 
 # The request ids of CodePipeline are UUIDs.  A request id with a line break could add a forged line to a log.
 REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
@@ -38,11 +36,10 @@ _MAX_BODY_BEYOND_LATIN_1: Final = 16 << 20
 _TOO_MANY_VALUES: Final = "the response has too many values for its length"
 _DECODER: Final = json.JSONDecoder()
 # A character beyond Latin-1: its first byte in UTF-8, or its escape in JSON.
-_BEYOND_LATIN_1: Final = re.compile(rb"[\xc4-\xff]|\\u(?!00)[0-9A-Fa-f]{4}")
+_BEYOND_LATIN_1: Final = rb"[\xc4-\xff]|\\u(?!00)[0-9A-Fa-f]{4}"
 
 
-@attrs.define
-class Finding:
+class Finding(NamedTuple):
     """
     The result of the check of a response.
 
@@ -113,7 +110,7 @@ def _find_memory_fault(body: bytes) -> str | None:
     if len(body) <= most:  # each value takes at least one byte
         return None
     without_escapes = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if len(body) > _MAX_BODY_BEYOND_LATIN_1 and _BEYOND_LATIN_1.search(without_escapes):
+    if len(body) > _MAX_BODY_BEYOND_LATIN_1 and re.search(_BEYOND_LATIN_1, without_escapes):
         return "the response has more than 16 MiB and a character beyond Latin-1, which multiplies its memory"
     if without_escapes.count(b'"') > 2 * most:
         return _TOO_MANY_VALUES

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
@@ -33,14 +33,13 @@ from cp_thirdparty.secrets import SecretStr
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
 _JobT = TypeVar("_JobT")
-_JobT_co = TypeVar("_JobT_co", covariant=True)
 _DetailsT = TypeVar("_DetailsT", JobDetails, CustomJobDetails)
 
 # A model and ``None``, or ``None`` and an error.
 Outcome = tuple[_T | None, ThirdPartyError | None]
 
 
-@attrs.define(kw_only=True)  # not frozen, because a frozen class takes four times as long to create
+@attrs.define(kw_only=True, eq=False)  # not frozen, because creating an object would take four times as long
 class Request(Generic[_T_co]):
     """
     The parameters of one call, and how to decode its response.
@@ -67,7 +66,7 @@ class Request(Generic[_T_co]):
         return tuple([value for value in self.parameters.values() if isinstance(value, SecretStr)])
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Operations(Generic[_JobT, _DetailsT]):
     """The five operations of one kind of job.  The values are the service's names of the operations."""
 
@@ -76,7 +75,7 @@ class Operations(Generic[_JobT, _DetailsT]):
     acknowledge: str
     success: str
     failure: str
-    poll_output: type[_PollOutput[_JobT]]
+    jobs: type[tuple[_JobT, ...]]
     job_details: type[_DetailsT]
     has_client_token: bool  # all operations except the poll have a client token
 
@@ -149,8 +148,8 @@ class Operations(Generic[_JobT, _DetailsT]):
         return parameters
 
     def _decode_jobs(self, response: Mapping[str, Any]) -> Outcome[tuple[_JobT, ...]]:
-        output, problems = read(response, self.poll_output)
-        return (None, ResponseDecodeError(problems)) if output is None else (_Jobs(output.jobs), None)
+        jobs, error = _read_member(response, "jobs", self.jobs)
+        return (None, error) if jobs is None else (_Jobs(jobs), None)
 
     def _decode_details(self, response: Mapping[str, Any], job_id: str) -> Outcome[_DetailsT]:
         if response.get("jobDetails") is None:
@@ -247,11 +246,6 @@ def _unstructure(value: Any) -> Any:
 # --- responses -------------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class _AcknowledgeOutput:
-    status: JobStatus
-
-
 class _Jobs(tuple[Any, ...]):
     """The jobs that a poll returned: a tuple that a notebook shows as a table."""
 
@@ -264,29 +258,18 @@ class _Jobs(tuple[Any, ...]):
 
 
 def _decode_status(response: Mapping[str, Any]) -> Outcome[JobStatus]:
-    output, problems = read(response, _AcknowledgeOutput)
-    return (None, ResponseDecodeError(problems)) if output is None else (output.status, None)
+    return _read_member(response, "status", JobStatus)
+
+
+def _read_member(response: Mapping[str, Any], name: str, kind: type[_T]) -> Outcome[_T]:
+    if name not in response:
+        return None, ResponseDecodeError([f"required field missing: {name}"])
+    value, problems = read(response[name], kind, name)
+    return value, None if value is not None else ResponseDecodeError(problems)
 
 
 def _decode_nothing(_response: Mapping[str, Any]) -> Outcome[None]:
     return None, None
-
-
-class _PollOutput(Protocol[_JobT_co]):
-    """The output of the poll of either kind of job."""
-
-    @property
-    def jobs(self) -> tuple[_JobT_co, ...]: ...
-
-
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class _ThirdPartyJobs:
-    jobs: tuple[ThirdPartyJob, ...]
-
-
-@attrs.frozen(kw_only=True, weakref_slot=False)
-class _CustomJobs:
-    jobs: tuple[CustomJob, ...]
 
 
 # --- the only list of operations -------------------------------------------------------------------------------------
@@ -298,7 +281,7 @@ THIRD_PARTY: Final = Operations[ThirdPartyJob, JobDetails](
     acknowledge="AcknowledgeThirdPartyJob",
     success="PutThirdPartyJobSuccessResult",
     failure="PutThirdPartyJobFailureResult",
-    poll_output=_ThirdPartyJobs,
+    jobs=tuple[ThirdPartyJob, ...],
     job_details=JobDetails,
     has_client_token=True,
 )
@@ -309,7 +292,7 @@ CUSTOM: Final = Operations[CustomJob, CustomJobDetails](
     acknowledge="AcknowledgeJob",
     success="PutJobSuccessResult",
     failure="PutJobFailureResult",
-    poll_output=_CustomJobs,
+    jobs=tuple[CustomJob, ...],
     job_details=CustomJobDetails,
     has_client_token=False,
 )

@@ -8,16 +8,13 @@ request ids, and constant strings.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import re
 import ssl
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-import botocore.session
 from botocore import credentials, tokens
 from botocore import exceptions as botocore_exceptions
 from botocore.client import BaseClient
@@ -30,6 +27,7 @@ from cp_thirdparty._core.caller_code import causes
 from cp_thirdparty._core.facts import Failure, facts_of
 from cp_thirdparty._core.failure_frames import FailureFrames
 from cp_thirdparty._core.responses import classify_error, is_failure_status
+from cp_thirdparty._core.sessions import NoTerminalError
 from cp_thirdparty._core.sources import explain_setting
 from cp_thirdparty.exceptions import CallFacts, CredentialsError, InvalidRequestError
 
@@ -82,53 +80,46 @@ _KEY: Final = "AccessKeyId|SecretAccessKey|SessionToken|Token|Expiration|access_
 _SSO_KEY: Final = "sso_account_id|sso_region|sso_registration_scopes|sso_role_name|sso_session|sso_start_url"
 
 # Pattern of a message of botocore -> our message, which has no value of a setting.  The groups of the patterns match
-# only known words, or a name in quotes.
-_PHRASES: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
-    (re.compile(pattern), text)
-    for pattern, text in (
-        (rf"^Missing required key in response: '(?P<key>{_KEY})'$", "printed no {key}"),
-        (r"^Unsupported version .* for credential process", "printed a Version other than 1"),
-        (r"Received non 200 response (?P<status>\d{3}) from container metadata", "the response has status {status}"),
-        (r"Unable to parse JSON returned from container metadata", "the response is not JSON"),
-        (r"Received error when attempting to retrieve container metadata", "no response"),
-        (r"^Unsupported host ", "credentials must not be read from this host"),
-        (r"^Auth token value is not a legal header value$", "the authorization token has a line break"),
-        (r"IMDSv1 has been disabled$", "the metadata service returned no token, and its version 1 is disabled"),
-        (r"^No credentials found in credential_source ", "credential_source has no credentials"),
-        (r"^The credential[ _]source \".*\" (?:is specified|referenced) ", "credential_source is unknown"),
-        (r"^The source_profile \"(?P<name>[^\"]+)\" referenced in ", "source_profile '{name}' does not exist"),
-        (
-            r"^The source profile \"(?P<name>[^\"]+)\" must have credentials",
-            "source_profile '{name}' has no credentials",
-        ),
-        (
-            r" contains both source_profile and credential_source\.$",
-            "the profile has both source_profile and credential_source",
-        ),
-        (rf"missing required configuration: (?P<key>(?:(?:{_SSO_KEY})(?:, )?)+)$", "{key} is missing"),
-        (r"^The specified sso-session does not exist: \"(?P<name>[^\"]+)\"$", "sso-session '{name}' does not exist"),
-        (rf"^The value for (?P<key>{_SSO_KEY}) is inconsistent ", "{key} differs between profile and sso-session"),
-        (r"has no role ARN configured", "role_arn, or AWS_ROLE_ARN, is missing"),
-        (rf"response did not contain: (?P<key>(?:(?:{_KEY})(?:, )?)+)$", "the response has no {key}"),
-        (r"^Credentials were refreshed, but the refreshed credentials are still expired", "they have expired"),
-        (r"^No closing quotation$", "a quotation mark is not closed"),
-        (r"^(?:Unknown string format|String does not contain a date)", "an expiration is not a time"),
-        (r"^Token for .* does not exist$", "there is no token; run `aws sso login`"),
-        (r"^Token for .* is invalid$", "the token cannot be read; run `aws sso login`"),
-        (r"^Token has expired and refresh failed$", "the token has expired; run `aws sso login`"),
-        (r"aws login", "the session cannot be used; run `aws login`"),
-        (r"botocore\[crt\]", "a package is missing: pip install 'botocore[crt]'"),
-    )
+# only known words, or a name in quotes.  They are compiled at the first failure that needs them.
+_PHRASES: Final[tuple[tuple[str, str], ...]] = (
+    (rf"^Missing required key in response: '(?P<key>{_KEY})'$", "printed no {key}"),
+    (r"^Unsupported version .* for credential process", "printed a Version other than 1"),
+    (r"Received non 200 response (?P<status>\d{3}) from container metadata", "the response has status {status}"),
+    (r"Unable to parse JSON returned from container metadata", "the response is not JSON"),
+    (r"Received error when attempting to retrieve container metadata", "no response"),
+    (r"^Unsupported host ", "credentials must not be read from this host"),
+    (r"^Auth token value is not a legal header value$", "the authorization token has a line break"),
+    (r"IMDSv1 has been disabled$", "the metadata service returned no token, and its version 1 is disabled"),
+    (r"^No credentials found in credential_source ", "credential_source has no credentials"),
+    (r"^The credential[ _]source \".*\" (?:is specified|referenced) ", "credential_source is unknown"),
+    (r"^The source_profile \"(?P<name>[^\"]+)\" referenced in ", "source_profile '{name}' does not exist"),
+    (
+        r"^The source profile \"(?P<name>[^\"]+)\" must have credentials",
+        "source_profile '{name}' has no credentials",
+    ),
+    (
+        r" contains both source_profile and credential_source\.$",
+        "the profile has both source_profile and credential_source",
+    ),
+    (rf"missing required configuration: (?P<key>(?:(?:{_SSO_KEY})(?:, )?)+)$", "{key} is missing"),
+    (r"^The specified sso-session does not exist: \"(?P<name>[^\"]+)\"$", "sso-session '{name}' does not exist"),
+    (rf"^The value for (?P<key>{_SSO_KEY}) is inconsistent ", "{key} differs between profile and sso-session"),
+    (r"has no role ARN configured", "role_arn, or AWS_ROLE_ARN, is missing"),
+    (rf"response did not contain: (?P<key>(?:(?:{_KEY})(?:, )?)+)$", "the response has no {key}"),
+    (r"^Credentials were refreshed, but the refreshed credentials are still expired", "they have expired"),
+    (r"^No closing quotation$", "a quotation mark is not closed"),
+    (r"^(?:Unknown string format|String does not contain a date)", "an expiration is not a time"),
+    (r"^Token for .* does not exist$", "there is no token; run `aws sso login`"),
+    (r"^Token for .* is invalid$", "the token cannot be read; run `aws sso login`"),
+    (r"^Token has expired and refresh failed$", "the token has expired; run `aws sso login`"),
+    (r"aws login", "the session cannot be used; run `aws login`"),
+    (r"botocore\[crt\]", "a package is missing: pip install 'botocore[crt]'"),
 )
 
 _CODE: Final = re.compile(r"[A-Z][A-Za-z]{1,62}(?:\.[A-Z][A-Za-z]{1,62})?")
 _REQUEST_ID: Final = re.compile(r"^[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\Z")
 _NAME_CHARS: Final = 200
 _TEXT_CHARS: Final = 1_000
-
-
-class NoTerminalError(Exception):
-    """A profile needs an MFA code, and there is no terminal to ask for it."""
 
 
 def explain(failure: Exception, call: Call | None = None) -> CredentialsError | InvalidRequestError | None:
@@ -283,7 +274,7 @@ def _find_phrase(failure: Exception) -> str:
     facts = _kwargs(failure)
     text = str(facts.get("error_msg") or facts.get("msg") or failure)[:_TEXT_CHARS]
     for pattern, phrase in _PHRASES:
-        match = pattern.search(text)
+        match = re.search(pattern, text)
         if match:
             return phrase.format_map({name: _show(value) for name, value in match.groupdict().items()})
     fmt: str = getattr(failure, "fmt", "{}")
@@ -323,25 +314,3 @@ def _list_name(name: object) -> list[str]:
 
 def _show(name: object) -> str:
     return show(str(name), _NAME_CHARS)
-
-
-def never_prompt(session: botocore.session.Session) -> None:
-    """
-    Let a session that this library has created ask for an MFA code only if standard input is a terminal.
-
-    Otherwise botocore would read the code from the standard input of the program, or wait for input there.
-    """
-    create = session._create_credential_resolver  # type: ignore[attr-defined] # noqa: SLF001 - no public way
-
-    def create_resolver() -> Any:
-        resolver = create()
-        resolver.get_provider("assume-role")._prompter = _ask_on_terminal  # noqa: SLF001 - no public way
-        return resolver
-
-    session.lazy_register_component("credential_provider", create_resolver)
-
-
-def _ask_on_terminal(prompt: str) -> str:
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise NoTerminalError
-    return getpass.getpass(prompt)

@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 _log = logging.getLogger("cp_thirdparty")
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Result(Generic[_T]):
     """
     The result of a call: a value, or the error to raise.

@@ -14,9 +14,10 @@ from botocore.config import Config
 
 from cp_thirdparty._base.durations import seconds_rule, to_seconds
 from cp_thirdparty._base.version import __version__
-from cp_thirdparty._core import data_loader, endpoints, reasons, redaction
+from cp_thirdparty._core import endpoints, redaction
 from cp_thirdparty._core.call import Call
 from cp_thirdparty._core.errors import configuration_error_of
+from cp_thirdparty._core.sessions import create_session
 from cp_thirdparty._core.sources import find_refused_setting, is_url
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 
@@ -84,12 +85,6 @@ def is_session(session: object) -> bool:
     return isinstance(session, botocore.session.Session) or callable(getattr(session, "client", None))
 
 
-def prepare(session: botocore.session.Session) -> None:
-    """Prepare a session that this library has created."""
-    reasons.never_prompt(session)
-    data_loader.install(session)
-
-
 def create_botocore_client(
     session: botocore.session.Session | Boto3Session | None, profile_name: str | None, **settings: Any
 ) -> BaseClient | ThirdPartyError:
@@ -98,8 +93,7 @@ def create_botocore_client(
     try:
         with Call():  # botocore may load credentials, and log responses
             if session is None:
-                session = botocore.session.Session(profile=profile_name)
-                prepare(session)
+                session = create_session(profile_name)
                 client = session.create_client("codepipeline", **settings)
                 endpoints.cache_endpoints(client, session)
             elif isinstance(session, botocore.session.Session):

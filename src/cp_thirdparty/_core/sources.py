@@ -6,7 +6,7 @@ import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import botocore.session
@@ -19,8 +19,10 @@ from botocore.endpoint import EndpointCreator
 from botocore.utils import IMDSFetcher, get_environ_proxies
 from urllib3.exceptions import LocationValueError
 
-from cp_thirdparty._core.failure_frames import FailureFrames
 from cp_thirdparty.exceptions import InvalidRequestError
+
+if TYPE_CHECKING:
+    from cp_thirdparty._core.failure_frames import FailureFrames
 
 _NOT_ACCEPTED: Final = "is not accepted by botocore"
 _PROXY_RULE: Final = "must be the URL of a proxy: http:// or https:// and a host"

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cp_thirdparty._base.text import show
 from cp_thirdparty._core.failure_frames import FailureFrames
-from cp_thirdparty._core.settings import prepare
+from cp_thirdparty._core.sessions import prepare
 from cp_thirdparty.exceptions import JournalError
 
 _T = TypeVar("_T")

@@ -24,7 +24,7 @@ from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import error_of, foreign_response_error, is_resource_missing
 from cp_thirdparty._core.failure_frames import FailureFrames
 from cp_thirdparty._core.operations import Request
-from cp_thirdparty._core.settings import prepare
+from cp_thirdparty._core.sessions import prepare
 from cp_thirdparty.exceptions import CredentialsError, ThirdPartyError
 from cp_thirdparty.secrets import SecretStr
 
