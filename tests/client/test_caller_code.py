@@ -17,6 +17,7 @@ from support.scripted_server import ScriptedServer, error, ok
 
 from cp_thirdparty import ThirdPartyJobClient
 from cp_thirdparty._core import error_responses
+from cp_thirdparty._core.secret_removal import remove_secrets_from_bytes
 from cp_thirdparty._core.send import is_codepipeline
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import TransportError, UntrustedResponseError, ValidationException

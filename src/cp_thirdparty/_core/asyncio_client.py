@@ -34,7 +34,7 @@ from cp_thirdparty._core.send import (
     result_of_failure,
 )
 from cp_thirdparty._core.sessions import prepare
-from cp_thirdparty._core.settings import check_settings, base_config
+from cp_thirdparty._core.settings import base_config, check_settings
 from cp_thirdparty._core.sources import find_refused_setting
 from cp_thirdparty.exceptions import CallFacts, InvalidRequestError, ThirdPartyError
 from cp_thirdparty.telemetry import CallRecord
