@@ -16,7 +16,7 @@ from support.marker_surfaces import reachable_frames
 from support.scripted_server import ScriptedServer, error, ok
 
 from cp_thirdparty import ThirdPartyJobClient
-from cp_thirdparty._core import error_responses
+from cp_thirdparty._core import events
 from cp_thirdparty._core.secret_removal import remove_secrets_from_bytes
 from cp_thirdparty._core.send import is_codepipeline
 from cp_thirdparty.enums import Delivery
@@ -197,7 +197,7 @@ def test_the_body_of_an_error_is_searched_once(
         searched.append(data)
         return remove_secrets_from_bytes(data, *args, **options)
 
-    monkeypatch.setattr(error_responses, "remove_secrets_from_bytes", search)
+    monkeypatch.setattr(events, "remove_secrets_from_bytes", search)
     seen: list[bytes] = []
     client = _client(kind, server.endpoint_url)
     hooks = client._client.meta.events
@@ -246,7 +246,7 @@ def test_headers_with_too_many_escapes_are_searched_once(
         searched.append(data)
         return remove_secrets_from_bytes(data, *args, **options)
 
-    monkeypatch.setattr(error_responses, "remove_secrets_from_bytes", search)
+    monkeypatch.setattr(events, "remove_secrets_from_bytes", search)
     seen: list[dict[str, str]] = []
     client = _client(kind, server.endpoint_url)
     client._client.meta.events.register(

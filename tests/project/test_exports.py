@@ -126,7 +126,6 @@ def test_the_first_call_loads_only_what_a_success_needs() -> None:
         "cp_thirdparty._core.data_loader",
         "cp_thirdparty._core.deadline",
         "cp_thirdparty._core.endpoints",
-        "cp_thirdparty._core.error_responses",
         "cp_thirdparty._core.errors",
         "cp_thirdparty._core.events",
         "cp_thirdparty._core.facts",

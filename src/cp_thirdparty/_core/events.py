@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from botocore.client import BaseClient
 
-from cp_thirdparty._core import connection, error_responses, guard
+from cp_thirdparty._core import connection, guard
 from cp_thirdparty._core.backoff import LONGEST_BOTOCORE_PAUSE, LONGEST_REQUESTED_PAUSE
 from cp_thirdparty._core.call import (
     CURRENT,
+    MAX_HEADER_BYTES,
     PREPARING,
     RESPONDED,
     SENDING,
@@ -28,11 +29,12 @@ from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.facts import Failure
 from cp_thirdparty._core.parsed import Filter, find_filter
 from cp_thirdparty._core.responses import classify_error
-from cp_thirdparty._core.secret_removal import remove_secrets
+from cp_thirdparty._core.secret_removal import TooManyEscapesError, remove_secrets, remove_secrets_from_bytes
 from cp_thirdparty.secrets import SecretStr
 
 _BAD_GATEWAY: Final = 502
 _BAD_REQUEST: Final = 400
+_MASK: Final = str(SecretStr(""))
 
 
 def install(client: BaseClient, operation_names: Iterable[str]) -> None:
@@ -104,9 +106,9 @@ def _check_response(operation_model: Any, response_dict: dict[str, Any], **_: ob
     fault = result.fault
     if fault is not None or result.is_error:
         # Tracers and handlers of the caller get the headers and the parsed response.
-        error_responses.clean_headers(response_dict["headers"], call)
+        _clean_headers(response_dict["headers"], call)
         if fault is None:
-            fault = error_responses.store_body(response_dict["body"], call, is_cbor=is_cbor)
+            fault = _store_body(response_dict["body"], call, is_cbor=is_cbor)
     if fault is not None:
         call.fault = fault, status
         # Botocore treats the status 502 as an error that may be retried.
@@ -132,9 +134,7 @@ def _skip_parsing(filter_members: Filter, response_dict: dict[str, Any], **_: ob
 
 def _clean_request_id(request_id: str, call: Call) -> str:
     secrets = call.secrets
-    if not _may_repeat(request_id, secrets):
-        return request_id
-    return remove_secrets(request_id, secrets)
+    return remove_secrets(request_id, secrets) if _may_repeat(request_id, secrets) else request_id
 
 
 def _may_repeat(text: str, secrets: Iterable[SecretStr]) -> bool:
@@ -144,6 +144,32 @@ def _may_repeat(text: str, secrets: Iterable[SecretStr]) -> bool:
         if value in text or not f"{text}{value}".replace("-", "").isalnum():
             return True
     return False
+
+
+def _clean_headers(headers: Any, call: Call) -> None:
+    """Remove the secrets of a call from the headers; mask all headers if they have too many escapes."""
+    values = "\n".join(headers.values())
+    if len(values) > MAX_HEADER_BYTES:  # aiohttp has no limit, and handlers of the caller may add headers
+        call.count_bytes(call.bytes_left + 1)  # this is more than the limit, so it ends the call
+    data = values.encode("utf-8", "surrogatepass")
+    try:
+        is_clean = remove_secrets_from_bytes(data, call.secrets) == data
+    except TooManyEscapesError:
+        for name in list(headers):  # searching each header alone would take too long, too
+            headers[name] = _MASK
+        return
+    if not is_clean:
+        for name, value in list(headers.items()):
+            headers[name] = remove_secrets(value, call.secrets)
+
+
+def _store_body(body: bytes, call: Call, *, is_cbor: bool) -> str | None:
+    """Store the body without secrets in the call; return why the response is not trusted, or ``None``."""
+    try:
+        call.error_body = remove_secrets_from_bytes(body, call.secrets, keep_length=is_cbor)
+    except TooManyEscapesError:
+        return "the error has too many escapes"
+    return None
 
 
 def _finish_attempt(
