@@ -371,7 +371,7 @@ def faults(*, jobs: int, slots: int, seed: int, directory: Path, engine: str = "
             actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(min(_ROUND, jobs - begin))]
             _let_go_wrong(service, chance)
             clock.shift += chance.choice((0.0, 5.0))
-            wait_until_none(lambda actions=actions: len(find_open(actions)))
+            wait_until_none(partial(_count_open, actions))
             lost += sorted(find_open(actions))
             done.update(action.status for action in actions if _is_right(action))
             new = _after(last, service.requests)
@@ -410,6 +410,10 @@ def _let_go_wrong(service: LocalCodePipeline, chance: random.Random) -> None:
         is_poll = operation_name == _POLL
         for _ in range(chance.randint(2, 4 if is_poll else 8)):
             service.faults.add(operation_name, chance.choice(kinds), times=1 if is_poll else chance.randint(1, 3))
+
+
+def _count_open(actions: Sequence[Action]) -> int:
+    return len(find_open(actions))
 
 
 def _is_right(action: Action) -> bool:

@@ -123,7 +123,7 @@ def find_rest(
     """
     jobs = find_open_jobs(actions)
     entries = find_entries(journal) if jobs else {}
-    places = {job.id: find_place(job, entries.get(job.id)) for job in jobs}
+    places: dict[str, Place] = {job.id: find_place(job, entries.get(job.id)) for job in jobs}
     requests = _find_last_requests(service.requests, places)
     log = _read_lines(journal.parent / LOG)
     lines = [line.split() for line in _read_lines(begun)]
