@@ -88,7 +88,7 @@ def _checksum(version: int, text: str) -> str:
 
 @functools.cache
 def _converter() -> Converter:
-    from cattrs.preconf.json import make_converter  # noqa: PLC0415 - only jobs that go on need it
+    from cattrs.preconf.json import make_converter  # noqa: PLC0415 - only continued jobs need it
 
     converter = make_converter(forbid_extra_keys=True, detailed_validation=False)
     for kind in (str, int, float, bool):
