@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Literal, TypeVar, overload
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeVar, overload
 
-import attrs
 from typing_extensions import NotRequired, TypedDict
 
 from cp_thirdparty._base import limits
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._structuring.class_rules import describe_refusal
-from cp_thirdparty._structuring.configuration_fields import Field, fields_of
+from cp_thirdparty._structuring.configuration_fields import ConfigurationKey, Field, PropertyType, fields_of
 from cp_thirdparty._structuring.converter import MismatchError
-from cp_thirdparty._structuring.field_types import PropertyType
-from cp_thirdparty._structuring.model_fields import verify
 from cp_thirdparty.exceptions import ConfigurationError, InvalidRequestError
 from cp_thirdparty.models import ActionConfiguration
 from cp_thirdparty.secrets import SecretStr
@@ -31,48 +28,6 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
-
-
-def _check_key(value: object) -> str | None:
-    return limits.text(value, limits.CONFIGURATION_KEY)
-
-
-@attrs.frozen
-class ConfigurationKey:
-    """
-    Describe the configuration key of a field: ``api_key: Annotated[SecretStr, ConfigurationKey("APIKey")]``.
-
-    ``Key`` is the same class under a shorter name.
-
-    Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: The name is not a string of 1 to 50 characters.
-    """
-
-    name: str | None = attrs.field(default=None, validator=verify(_check_key))
-    """The key as the customer sees it; ``None`` for the field's name in PascalCase."""
-
-    description: str | None = attrs.field(default=None, kw_only=True)
-    """
-    The description of the key that the customer reads in the console.
-
-    .. versionadded:: 0.2.0
-    """
-
-    queryable: bool = attrs.field(default=False, kw_only=True)
-    """
-    Whether polls can request only jobs with a given value of this key.  At most one field can be queryable; it must be
-    required and not secret.
-
-    .. versionadded:: 0.2.0
-    """
-
-    key: bool = attrs.field(default=False, kw_only=True)
-    """
-    Whether CodePipeline counts the property as a key.
-
-    .. versionadded:: 0.2.0
-    """
-
 
 Key = ConfigurationKey
 """`ConfigurationKey` under a shorter name."""
@@ -118,8 +73,20 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
     """
     if not isinstance(configuration, (ActionConfiguration, types.NoneType)):
         raise TypeError("structure_configuration() takes an ActionConfiguration or None")
-    fields = fields_of(model, ConfigurationKey)
-    arguments, problems = _read_fields(fields, {} if configuration is None else configuration.configuration)
+    fields = fields_of(model)
+    values: Mapping[str, SecretStr] = {} if configuration is None else configuration.configuration
+    arguments: dict[str, Any] = {}
+    problems: list[str] = []
+    for field in fields:
+        if field.key in values:
+            try:
+                arguments[field.argument] = field.type.read(values[field.key].get_secret_value())
+            except MismatchError as error:
+                problems.append(f"{field.key}: {error.rule}")
+        elif field.is_required:
+            problems.append(f"{field.key}: required key missing")
+        elif field.make_absent is not None:
+            arguments[field.argument] = field.make_absent()
     if problems:
         raise ConfigurationError(problems)
     try:
@@ -145,7 +112,7 @@ def check_configuration_class(model: Any) -> None:
 
     .. versionadded:: 0.2.0
     """
-    fields_of(model, ConfigurationKey)
+    fields_of(model)
 
 
 class CustomActionProperty(TypedDict):
@@ -211,32 +178,26 @@ def action_type_properties(
 
     .. versionadded:: 0.2.0
     """
-    if for_ not in _DESCRIPTION_LENGTHS:
+    if for_ not in ("custom", "third-party"):
         raise ValueError('for_ must be "custom" or "third-party"')
-    fields = fields_of(model, ConfigurationKey)
-    broken = list(_broken_limits(fields, _DESCRIPTION_LENGTHS[for_]))
+    is_custom = for_ == "custom"
+    fields = fields_of(model)
+    description_length = limits.CUSTOM_PROPERTY_DESCRIPTION if is_custom else limits.PROPERTY_DESCRIPTION
+    broken = "; ".join(_broken_limits(fields, description_length))
     if broken:
-        raise InvalidRequestError(model.__qualname__, "; ".join(broken))
-    if for_ == "custom":
-        return [_custom_property(field) for field in fields]
-    return [_third_party_property(field) for field in fields]
+        raise InvalidRequestError(model.__qualname__, broken)
+    return [_property(field, is_custom=is_custom) for field in fields]
 
 
-_DESCRIPTION_LENGTHS: Final[Mapping[str, int]] = {
-    "custom": limits.CUSTOM_PROPERTY_DESCRIPTION,
-    "third-party": limits.PROPERTY_DESCRIPTION,
-}
-
-
-def _broken_limits(fields: tuple[Field, ...], most_characters: int) -> Iterator[str]:
+def _broken_limits(fields: tuple[Field, ...], description_length: int) -> Iterator[str]:
     if len(fields) > limits.MAX_PROPERTIES:
         yield f"has {len(fields)} fields, and an action type has at most {limits.MAX_PROPERTIES} properties"
     for field in fields:
-        broken = _check_key(field.key)
+        broken = limits.text(field.key, limits.CONFIGURATION_KEY)
         if broken is not None:
             yield f"{field.name}: its key {broken}"
         text = field.description.description
-        broken = None if text is None else limits.text(text, most_characters)
+        broken = None if text is None else limits.text(text, description_length)
         if broken is not None:
             yield f"{field.name}: its description {broken}"
     queryable = [field for field in fields if field.description.queryable]
@@ -247,44 +208,14 @@ def _broken_limits(fields: tuple[Field, ...], most_characters: int) -> Iterator[
             yield f"{field.name}: a queryable key must be required and not secret"
 
 
-def _custom_property(field: Field) -> CustomActionProperty:
-    described: CustomActionProperty = {
+def _property(field: Field, *, is_custom: bool) -> Any:
+    described = field.description
+    return {
         "name": field.key,
-        "required": field.is_required,
-        "key": field.description.key,
-        "secret": field.type.is_secret,
-        "queryable": field.description.queryable,
-        "type": field.type.property_type,
+        **({"required": field.is_required} if is_custom else {"optional": not field.is_required}),
+        "key": described.key,
+        "secret" if is_custom else "noEcho": field.type.is_secret,
+        "queryable": described.queryable,
+        **({"type": field.type.property_type} if is_custom else {}),
+        **({} if described.description is None else {"description": described.description}),
     }
-    if field.description.description is not None:
-        described["description"] = field.description.description
-    return described
-
-
-def _third_party_property(field: Field) -> ThirdPartyActionProperty:
-    described: ThirdPartyActionProperty = {
-        "name": field.key,
-        "optional": not field.is_required,
-        "key": field.description.key,
-        "noEcho": field.type.is_secret,
-        "queryable": field.description.queryable,
-    }
-    if field.description.description is not None:
-        described["description"] = field.description.description
-    return described
-
-
-def _read_fields(fields: Iterable[Field], values: Mapping[str, SecretStr]) -> tuple[dict[str, Any], list[str]]:
-    arguments: dict[str, Any] = {}
-    problems: list[str] = []
-    for field in fields:
-        if field.key in values:
-            try:
-                arguments[field.argument] = field.type.read(values[field.key].get_secret_value())
-            except MismatchError as error:
-                problems.append(f"{field.key}: {error.rule}")
-        elif field.is_required:
-            problems.append(f"{field.key}: required key missing")
-        elif field.make_absent is not None:
-            arguments[field.argument] = field.make_absent()
-    return arguments, problems

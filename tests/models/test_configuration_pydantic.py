@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -274,6 +275,10 @@ def _refuse_known(value: str) -> str:
     raise pydantic_core.PydanticKnownError("greater_than", {"gt": value})
 
 
+def _refuse_under_a_known_name(value: str) -> str:
+    raise pydantic_core.PydanticCustomError("my_rule", "bad", {"min_length": value})
+
+
 def _assert(value: str) -> str:
     raise AssertionError(value)
 
@@ -295,6 +300,13 @@ _RULES: list[tuple[Any, str, str]] = [
     (Annotated[list[str], _F(max_length=1)], "a,b", "must have at most 1 characters or items"),
     (Annotated[list[str], _F(min_length=1)], "", "must have at least 1 characters or items"),
     (Annotated[str, _F(pattern="^[a-z]+$")], _MARKER, "must match ^[a-z]+$"),
+    (Annotated[str, _F(pattern=re.compile("^[a-z]+$"))], _MARKER, "must match ^[a-z]+$"),
+    (Annotated[pydantic.SecretBytes, _F(min_length=9)], _MARKER, "must have at least 9 characters or items"),
+    (
+        Annotated[str, _F(min_length=1), pydantic.AfterValidator(_refuse_under_a_known_name)],
+        _MARKER,
+        "the class refused the value (ValidationError)",
+    ),
     (
         Annotated[list[Annotated[str, _F(max_length=1)]], _F(max_length=2)],
         f"{_MARKER},{_MARKER}",

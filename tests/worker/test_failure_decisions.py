@@ -21,7 +21,6 @@ _ALLOWED = {
     "_steps.py": {"NoTokenError"},  # returns it in place of a token
     "lambda_handler.py": {"ResponseDecodeError"},  # of the event, before there is a job
     "policy.py": {"BotoCoreError", "InvalidRequestError"},  # botocore does not know a region; raises it
-    "results.py": {"InvalidRequestError"},  # raises it
     "token_sources.py": {"BotoCoreError", "ClientError", "CredentialsError"},  # of the secret store, made ours
     "tokens.py": {"NoTokenError"},  # defines it
 }

@@ -139,6 +139,16 @@ def test_a_model_of_pydantic_is_restored() -> None:
         assert _MARKER not in str(caught.value)
 
 
+def test_a_model_of_pydantic_in_a_state_is_restored() -> None:
+    """A field of an attrs class or of a dataclass may be a model of pydantic."""
+    pydantic = pytest.importorskip("pydantic", reason="pydantic has no wheel for this Python")
+    model = pydantic.create_model("Model", run_id=(str, ...), phase=(Phase, Phase.UPLOAD))
+    fields: Any = [("step", model)]
+    state = dataclasses.make_dataclass("State", fields)
+    value = state(model(run_id="run-1", phase=Phase.SCAN))
+    assert _job(_token(value)).state(state) == value
+
+
 @given(run_id=st.text(), number=st.integers(0, 10**9), share=st.floats(allow_nan=False, allow_infinity=False))
 def test_any_state_is_restored_or_is_refused(run_id: str, number: int, share: float) -> None:
     """Any string and number is read as it was, or is refused before the job ends."""

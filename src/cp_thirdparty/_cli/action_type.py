@@ -66,14 +66,16 @@ def action_type(
         identity = ActionTypeId(category="Test", owner="ThirdParty", provider=name, version="1")
     else:
         identity = read_model(ActionTypeId, action_type_id, _TYPE)
-    is_custom = identity.owner == ActionOwner.CUSTOM
-    if not is_custom and identity.owner != ActionOwner.THIRD_PARTY:
+    if identity.owner not in (ActionOwner.CUSTOM, ActionOwner.THIRD_PARTY):
         raise CommandError(f"{_TYPE}: owner: must be ThirdParty or Custom")
-    artifacts = {
-        "inputArtifactDetails": _counts("--input-artifacts", input_artifacts, is_custom=is_custom),
-        "outputArtifactDetails": _counts("--output-artifacts", output_artifacts, is_custom=is_custom),
-    }
-    properties = _properties(model, configuration, is_custom=is_custom)
+    is_custom = identity.owner == ActionOwner.CUSTOM
+    limit = limits.MAX_CUSTOM_ARTIFACTS if is_custom else limits.MAX_ARTIFACTS
+    artifacts = {}
+    for part, (least, most) in {"input": input_artifacts, "output": output_artifacts}.items():
+        if not least <= most <= limit:
+            raise CommandError(f"--{part}-artifacts: must be two numbers of 0 to {limit}, the smaller one first")
+        artifacts[f"{part}ArtifactDetails"] = {"minimumCount": least, "maximumCount": most}
+    properties = _read_properties(model, configuration, is_custom=is_custom)
     document: dict[str, Any] = unstructure(identity)
     if is_custom:
         del document["owner"]
@@ -85,7 +87,7 @@ def action_type(
     write(json.dumps(document, indent=4) + "\n")
 
 
-def _properties(model: Any, name: str, *, is_custom: bool) -> list[Any]:
+def _read_properties(model: Any, name: str, *, is_custom: bool) -> list[Any]:
     try:
         return [*action_type_properties(model, for_="custom" if is_custom else "third-party")]
     except (TypeError, NameError, InvalidRequestError) as error:
@@ -93,11 +95,3 @@ def _properties(model: Any, name: str, *, is_custom: bool) -> list[Any]:
     except Exception as error:  # noqa: BLE001 - annotations of the user's class may run any code
         problem = f"the annotations of {name.partition(':')[2]} raise {type(error).__name__}"
     raise CommandError(f"MODULE:CLASS: {problem}")
-
-
-def _counts(option: str, counts: tuple[int, int], *, is_custom: bool) -> dict[str, int]:
-    least, most = counts
-    limit = limits.MAX_CUSTOM_ARTIFACTS if is_custom else limits.MAX_ARTIFACTS
-    if not least <= most <= limit:
-        raise CommandError(f"{option}: must be two numbers of 0 to {limit}, the smaller one first")
-    return {"minimumCount": least, "maximumCount": most}

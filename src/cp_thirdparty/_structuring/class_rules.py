@@ -2,14 +2,15 @@
 Describe why a configuration class refused its values: the key and the rule, but not the value.
 
 Exceptions of the partner's code and of pydantic may hold values, so their messages are not used.  A rule is described
-with the constants of an attrs validator or of a pydantic field.
+with the constant of an attrs validator or of a pydantic field.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from itertools import islice
 from typing import Any, Final
@@ -18,32 +19,20 @@ import attrs
 
 from cp_thirdparty.exceptions import ConfigurationError, JobFailedError
 
-_MODULES: Final = ("attr.validators", "attr._make")
+_ATTRS_MODULES: Final = ("attr.validators", "attr._make")
 _MOST_OPTIONS: Final = 20
 
-_COMPARISONS: Final = {"<": "less than", "<=": "at most", ">": "more than", ">=": "at least"}
-
-# Class name of an attrs validator -> function that returns its rule.
-_ATTRS_RULES: Final[dict[str, Callable[[Any], str]]] = {
-    "_NumberValidator": lambda rule: f"must be {_COMPARISONS[rule.compare_op]} {rule.bound}",
-    "_MinLengthValidator": lambda rule: f"must have at least {rule.min_length} characters or items",
-    "_MaxLengthValidator": lambda rule: f"must have at most {rule.max_length} characters or items",
-    "_MatchesReValidator": lambda rule: f"must match {rule.pattern.pattern}",
-    "_InValidator": lambda rule: f"must be one of: {_join_options(rule.options)}",
-}
-
-# Type of a pydantic error -> the name of the field's constant, and the rule.
-_PYDANTIC_RULES: Final = {
-    "greater_than": ("gt", "must be more than {}"),
-    "greater_than_equal": ("ge", "must be at least {}"),
-    "less_than": ("lt", "must be less than {}"),
-    "less_than_equal": ("le", "must be at most {}"),
-    "multiple_of": ("multiple_of", "must be a multiple of {}"),
-    "string_too_short": ("min_length", "must have at least {} characters or items"),
-    "string_too_long": ("max_length", "must have at most {} characters or items"),
-    "too_short": ("min_length", "must have at least {} characters or items"),
-    "too_long": ("max_length", "must have at most {} characters or items"),
-    "string_pattern_mismatch": ("pattern", "must match {}"),
+# Name of a constant -> rule.  These are the names in validators of attrs, and in the metadata of pydantic's fields.
+_RULES: Final = {
+    "gt": "must be more than {}",
+    "ge": "must be at least {}",
+    "lt": "must be less than {}",
+    "le": "must be at most {}",
+    "multiple_of": "must be a multiple of {}",
+    "min_length": "must have at least {} characters or items",
+    "max_length": "must have at most {} characters or items",
+    "pattern": "must match {}",
+    "options": "must be one of: {}",
 }
 
 
@@ -57,113 +46,89 @@ def describe_refusal(
     """
     if isinstance(failure, (ConfigurationError, JobFailedError)):
         return failure
-    if _is_pydantic(failure):
+    core = sys.modules.get("pydantic_core")
+    problems: list[str] = []
+    if core is not None and type(failure) is core.ValidationError:
         problems = list(dict.fromkeys(_pydantic_problems(model, keys, failure)))
     elif attrs.has(model):
-        problems = [f"{keys[name]}: {rule}" for name, rule in _attrs_problems(model, arguments)]
-    else:
-        problems = []
+        problems = [f"{keys[name]}: {rule}" for name, rule in _attrs_problems(model, arguments, failure)]
     return ConfigurationError(problems or [f"the class refused the values ({type(failure).__name__})"])
 
 
-# --- attrs
-
-
-def _attrs_problems(model: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _attrs_problems(model: Any, arguments: Mapping[str, Any], failure: Exception) -> Iterator[tuple[str, str]]:
     """
     Construct the object again, and yield the name and the rule of each field that fails.
 
     The ``__init__`` of attrs assigns all fields and then calls the validators, so a field that is not assigned is the
     one whose converter raised.
     """
-    try:
+    instance: Any = None
+    with contextlib.suppress(Exception):  # code of the partner
         instance = model.__new__(model)
-    except Exception:  # noqa: BLE001 - code of the partner
-        return
-    try:
         instance.__init__(**arguments)
-    except Exception as error:  # noqa: BLE001 - code of the partner
-        failure = error
-    else:
         return
-    for field in attrs.fields(model):
-        try:
-            value = getattr(instance, field.name)
-        except AttributeError:
+    for field in attrs.fields(model) if instance is not None else ():
+        if not hasattr(instance, field.name):
             if field.init and field.converter is not None:
-                yield field.name, _refusal(failure)
+                yield field.name, _refusal(type(failure).__name__)
             return
-        if field.init and field.validator is not None:
-            yield from ((field.name, rule) for rule in _broken_rules(field.validator, instance, field, value))
+        rule = _broken_rule(field.validator, instance, field) if field.init and field.validator is not None else None
+        if rule is not None:
+            yield field.name, rule
 
 
-def _broken_rules(validator: Any, instance: Any, field: Any, value: Any) -> Iterator[str]:
+def _broken_rule(validator: Any, instance: Any, field: Any) -> str | None:
+    """Return the rule of a validator if it refuses the field of an object."""
     try:
-        validator(instance, field, value)
+        validator(instance, field, getattr(instance, field.name))
     except Exception as failure:  # noqa: BLE001 - code of the partner
-        inner = _inner_validators(validator)
-        broken = [rule for one in inner for rule in _broken_rules(one, instance, field, value)]
-        yield from broken[:1] if inner else [_attrs_rule(validator) or _refusal(failure)]
-
-
-def _inner_validators(validator: Any) -> tuple[Any, ...]:
-    if type(validator).__module__ not in _MODULES:
-        return ()
-    name = type(validator).__name__
-    if name == "_AndValidator":
-        return tuple(validator._validators)  # noqa: SLF001 - attrs has no public name for it
-    return (validator.validator,) if name == "_OptionalValidator" else ()
+        kind = type(validator).__name__ if type(validator).__module__ in _ATTRS_MODULES else ""
+        if kind == "_AndValidator":
+            rules = (_broken_rule(one, instance, field) for one in validator._validators)  # noqa: SLF001 - not public
+            return next(filter(None, rules), None)
+        if kind == "_OptionalValidator":
+            return _broken_rule(validator.validator, instance, field)
+        return (_attrs_rule(validator) if kind else None) or _refusal(type(failure).__name__)
+    return None
 
 
 def _attrs_rule(validator: Any) -> str | None:
-    describe = _ATTRS_RULES.get(type(validator).__name__) if type(validator).__module__ in _MODULES else None
-    try:
-        return None if describe is None else describe(validator)
-    except Exception:  # noqa: BLE001 - options of the partner need not be iterable, or strings
-        return None
-
-
-def _join_options(options: Iterable[object]) -> str:
-    shown = [str(one.value if isinstance(one, Enum) else one) for one in islice(options, _MOST_OPTIONS + 1)]
-    return ", ".join([*shown[:_MOST_OPTIONS], *(["..."] if len(shown) > _MOST_OPTIONS else [])])
-
-
-def _refusal(failure: Exception) -> str:
-    return f"the class refused the value ({type(failure).__name__})"
-
-
-# --- pydantic
-
-
-def _is_pydantic(failure: Exception) -> bool:
-    core = sys.modules.get("pydantic_core")
-    return core is not None and type(failure) is core.ValidationError
+    with contextlib.suppress(Exception):  # options of the partner need not be iterable, or strings
+        if hasattr(validator, "compare_func"):
+            return _describe(validator.compare_func.__name__, validator.bound)
+        for name in _RULES:
+            if hasattr(validator, name):
+                return _describe(name, getattr(validator, name))
+    return None
 
 
 def _pydantic_problems(model: Any, keys: Mapping[str, str], failure: Any) -> Iterator[str]:
     fields: Mapping[str, Any] = getattr(model, "__pydantic_fields__", {})
-    by_key = {keys[name]: field for name, field in fields.items() if name in keys}
+    metadata = {keys[name]: field.metadata for name, field in fields.items() if name in keys}
+    known_kinds = typing.get_args(sys.modules["pydantic_core.core_schema"].ErrorType)
     for problem in failure.errors(include_input=False, include_url=False):
-        key = keys.get(problem["loc"][0]) if problem["loc"] else None
+        place, kind, context = problem["loc"], problem["type"], problem.get("ctx", {})
+        key = keys.get(place[0]) if place else None
+        error = context.get("error")
+        name = kind if kind in known_kinds else "ValidationError"  # an unknown kind is a string of the partner
+        if isinstance(error, Exception):
+            name = type(error).__name__
         if key is None:
-            yield f"the class refused the values ({_pydantic_error(problem)})"
+            yield f"the class refused the values ({name})"
         else:
-            # The metadata of a field has no rules for the items of a list.
-            metadata = getattr(by_key.get(key), "metadata", ()) if len(problem["loc"]) == 1 else ()
-            rule = _pydantic_rule(problem["type"], metadata)
-            yield f"{key}: {rule or f'the class refused the value ({_pydantic_error(problem)})'}"
+            # The context may have values, so the constant is that of the field, which has no rules for items of a list.
+            constraints = metadata.get(key, ()) if len(place) == 1 and kind in known_kinds else ()
+            constants = ((rule, getattr(one, rule, None)) for one in constraints for rule in _RULES if rule in context)
+            described = (_describe(rule, constant) for rule, constant in constants if constant is not None)
+            yield f"{key}: {next(described, _refusal(name))}"
 
 
-def _pydantic_rule(kind: str, metadata: Any) -> str | None:
-    attribute, rule = _PYDANTIC_RULES.get(kind, ("", ""))
-    constants = [getattr(one, attribute, None) for one in metadata] if attribute else []
-    return next((rule.format(constant) for constant in constants if constant is not None), None)
+def _describe(rule: str, constant: Any) -> str:
+    if rule == "options":
+        options = [str(one.value if isinstance(one, Enum) else one) for one in islice(constant, _MOST_OPTIONS + 1)]
+        constant = ", ".join([*options[:_MOST_OPTIONS], *["..." for _ in options[_MOST_OPTIONS:]]])
+    return _RULES[rule].format(getattr(constant, "pattern", constant))  # a pattern may be compiled
 
 
-def _pydantic_error(problem: Mapping[str, Any]) -> str:
-    """Return the class name of the partner's exception, or pydantic's type of the error."""
-    error = problem.get("ctx", {}).get("error")
-    if isinstance(error, Exception):
-        return type(error).__name__
-    known = typing.get_args(sys.modules["pydantic_core.core_schema"].ErrorType)
-    return problem["type"] if problem["type"] in known else "ValidationError"
+def _refusal(name: str) -> str:
+    return f"the class refused the value ({name})"

@@ -1,19 +1,78 @@
-"""Find the fields of a configuration class, with names, keys, types and defaults: attrs, dataclasses or pydantic."""
+"""
+Find the fields of a configuration class, their keys and types, and how a string becomes the value of a field.
+
+The class is an attrs class, a dataclass or a pydantic model.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import inspect
+import math
+import re
 import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TypeVar, cast
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal, NewType, TypeAlias, TypeVar
 
 import attrs
 
-from cp_thirdparty._structuring.field_types import SUPPORTED, FieldType, find_type, strip_annotation
+from cp_thirdparty._base import limits
+from cp_thirdparty._structuring.converter import MismatchError
+from cp_thirdparty._structuring.model_fields import verify
+from cp_thirdparty.secrets import SecretStr
+
+CLASSES: Final = "an attrs class, a dataclass or a pydantic model"
+
+PropertyType: TypeAlias = Literal["String", "Number", "Boolean"]
+
+
+@attrs.frozen
+class ConfigurationKey:
+    """
+    Describe the configuration key of a field: ``api_key: Annotated[SecretStr, ConfigurationKey("APIKey")]``.
+
+    ``Key`` is the same class under a shorter name.
+
+    Raises:
+        cp_thirdparty.exceptions.InvalidRequestError: The name is not a string of 1 to 50 characters.
+
+    .. versionchanged:: 0.2.0
+        Added ``description``, ``queryable`` and ``key``; the name may be left out.
+    """
+
+    name: str | None = attrs.field(default=None, validator=verify(limits.text, limits.CONFIGURATION_KEY))
+    """The key as the customer sees it; ``None`` for the field's name in PascalCase."""
+    description: str | None = attrs.field(default=None, kw_only=True)
+    """The description of the key that the customer reads in the console."""
+    queryable: bool = attrs.field(default=False, kw_only=True)
+    """
+    Whether polls can request only jobs with a given value of this key.  At most one field can be queryable; it must be
+    required and not secret.
+    """
+    key: bool = attrs.field(default=False, kw_only=True)
+    """Whether CodePipeline counts the property as a key."""
+
+
+@attrs.frozen
+class FieldType:
+    """How a string is converted to the value of a field, and the type of CodePipeline's property for the field."""
+
+    convert: Callable[[str], Any]  # returns ``None`` for a string that breaks the rule
+    rule: str = ""
+    property_type: PropertyType = "String"
+    is_secret: bool = False
+
+    def read(self, text: str) -> Any:
+        """Return the value of a string; raise `MismatchError` if the string breaks the rule."""
+        value = self.convert(text)
+        if value is None:
+            raise MismatchError(self.rule)
+        return value
 
 
 @attrs.frozen(kw_only=True)
@@ -24,162 +83,235 @@ class Field:
     argument: str  # the name of the constructor's argument
     key: str  # the configuration key that the customer knows
     type: FieldType
-    description: Any  # a `ConfigurationKey`
-    make_absent: Callable[[], Any] | None  # None if the constructor has a default for an absent key
+    description: ConfigurationKey
     is_required: bool
+    make_absent: Callable[[], Any] | None  # None if the constructor has a default for an absent key
 
 
-def fields_of(model: Any, key_class: Any) -> tuple[Field, ...]:
-    """Return the fields of a configuration class; ``key_class`` is `ConfigurationKey`, which ``Annotated`` may have."""
-    if not isinstance(model, type):
-        raise TypeError(f"the class must be {_CLASSES}, not {_describe_object(model)}")
-    return _fields_of_class(model, key_class)
-
-
-_CLASSES: Final = "an attrs class, a dataclass or a pydantic model"
-
-
-def _describe_object(model: object) -> str:
+def fields_of(model: Any) -> tuple[Field, ...]:
+    """Return the fields of a configuration class."""
+    if has_fields(model):
+        return _fields_of_class(model)
     origin = typing.get_origin(model)
-    if isinstance(origin, type):
-        return f"{origin.__qualname__}[...]: derive a class from it"
-    return f"an object of type {type(model).__name__}"
+    kind = f"an object of type {type(model).__name__}"
+    if isinstance(model, type):
+        kind = f"{model.__qualname__}; TypedDict and other classes are not supported"
+    elif isinstance(origin, type):
+        kind = f"{origin.__qualname__}[...]: derive a class from it"
+    raise TypeError(f"the class must be {CLASSES}, not {kind}")
+
+
+def has_fields(model: Any) -> bool:
+    """Return whether an object is an attrs class, a dataclass or a model of pydantic 2."""
+    return isinstance(model, type) and (attrs.has(model) or dataclasses.is_dataclass(model) or is_pydantic(model))
+
+
+def is_pydantic(model: Any) -> bool:
+    """Return whether a class is a model of pydantic 2, without the import of pydantic."""
+    return hasattr(model, "__pydantic_complete__") and hasattr(model, "model_validate_json")
 
 
 @functools.lru_cache(maxsize=256)
-def _fields_of_class(model: type[Any], key_class: Any) -> tuple[Field, ...]:
-    declared = _declared_fields(model)
-    if declared is None:
-        raise TypeError(
-            f"the class must be {_CLASSES}, not {model.__qualname__}; TypedDict and other classes are not supported"
-        )
-    fields = tuple(_field(model, one, key_class) for one in declared)
+def _fields_of_class(model: Any) -> tuple[Field, ...]:
+    name = model.__qualname__
+    fields = tuple(_pydantic_fields(model) if is_pydantic(model) else _init_fields(model))
     twins = {field.key for field in fields if sum(other.key == field.key for other in fields) > 1}
     if twins:
-        raise TypeError(f"{model.__qualname__}: more than one field has the key {', '.join(sorted(twins))}")
+        raise TypeError(f"{name}: more than one field has the key {', '.join(sorted(twins))}")
     if inspect.isabstract(model):
-        raise TypeError(f"{model.__qualname__}: the class is abstract")
-    if not _is_pydantic(model) and not _takes(model, {field.argument for field in fields}):
-        raise TypeError(f"{model.__qualname__}: its __init__ must take the fields by name, and nothing else")
+        raise TypeError(f"{name}: the class is abstract")
+    if not is_pydantic(model):
+        try:
+            inspect.signature(model).bind(**{field.argument: None for field in fields})
+        except TypeError:
+            raise TypeError(f"{name}: its __init__ must take the fields by name, and nothing else") from None
     return fields
 
 
-def _takes(model: type[Any], arguments: Iterable[str]) -> bool:
-    try:
-        inspect.signature(model).bind(**dict.fromkeys(arguments))
-    except TypeError:
-        return False
-    return True
-
-
-@attrs.frozen(kw_only=True)
-class _Declaration:
-    """The declaration of a field, in the same form for all kinds of classes."""
-
-    name: str
-    argument: str
-    annotation: Any
-    extras: tuple[Any, ...] = ()
-    has_default: bool
-    alias: str | None = None
-    make_default: Callable[[], Any] | None = None
-
-
-def _declared_fields(model: Any) -> Iterable[_Declaration] | None:
-    """Return the declarations of the fields of a class; ``None`` if this kind of class is not supported."""
-    if _is_pydantic(model):
-        return _pydantic_fields(model)
-    name: str = model.__qualname__
-    if not (attrs.has(model) or dataclasses.is_dataclass(model)):
-        return None
+def _init_fields(model: Any) -> Iterator[Field]:
+    """Yield the fields of an attrs class or a dataclass that are arguments of its ``__init__``."""
     hints = typing.get_type_hints(model, include_extras=True)
     if any(isinstance(hint, dataclasses.InitVar) for hint in hints.values()):
-        raise TypeError(f"{name}: a configuration class has no InitVar")
-    return [
-        _Declaration(name=field, argument=argument, annotation=hints.get(field), has_default=has_default)
-        for field, argument, has_default in _init_fields(model)
-    ]
+        raise TypeError(f"{model.__qualname__}: a configuration class has no InitVar")
+    declared: Iterable[Any] = attrs.fields(model) if attrs.has(model) else dataclasses.fields(model)
+    for field in declared:
+        if field.init:
+            # Only attrs has aliases, and only a dataclass keeps a factory in another attribute.
+            argument = getattr(field, "alias", None) or field.name
+            defaults = (field.default, getattr(field, "default_factory", dataclasses.MISSING))
+            has_default = any(one is not attrs.NOTHING and one is not dataclasses.MISSING for one in defaults)
+            make_absent = None if has_default else types.NoneType
+            yield _field(model, field.name, hints.get(field.name), make_absent, argument=argument)
 
 
-def _init_fields(model: Any) -> Iterator[tuple[str, str, bool]]:
-    if attrs.has(model):
-        for field in attrs.fields(model):
-            if field.init:
-                yield field.name, field.alias or field.name, field.default is not attrs.NOTHING
-    else:
-        for item in dataclasses.fields(model):
-            if item.init:
-                missing = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-                yield item.name, item.name, not missing
-
-
-def _is_pydantic(model: type[Any]) -> bool:
-    """Return whether a class is a model of pydantic 2.  If pydantic is not imported yet, there is no such class."""
-    base = getattr(sys.modules.get("pydantic"), "BaseModel", None)
-    return base is not None and issubclass(model, base) and hasattr(base, "model_fields")
-
-
-def _pydantic_fields(model: Any) -> Iterator[_Declaration]:
+def _pydantic_fields(model: Any) -> Iterator[Field]:
     if model.__pydantic_root_model__:
         raise TypeError(f"{model.__qualname__}: a RootModel has no fields")
     model.model_rebuild()  # an annotation may name a class that was defined later
-    reads_environment = hasattr(model, "settings_customise_sources")
     for name, field in model.model_fields.items():
-        alias = field.validation_alias
+        alias: Any = field.validation_alias
         if not isinstance(alias, (str, types.NoneType)):
             raise TypeError(f"{model.__qualname__}.{name}: the alias of a configuration field must be a string")
-        by_alias = alias is not None and model.model_config.get("validate_by_alias") is not False
-        has_default = not field.is_required()
-        # A pydantic settings class would read absent fields from the worker's environment variables.  The customer has
-        # not set these, so the default of the field is passed to the constructor.
-        is_known = has_default and not field.default_factory_takes_validated_data
-        default = functools.partial(field.get_default, call_default_factory=True)
-        yield _Declaration(
-            name=name,
-            argument=cast("str", alias) if by_alias else name,
-            annotation=field.annotation,
-            extras=tuple(field.metadata),
-            has_default=has_default,
-            alias=alias,
-            make_default=default if reads_environment and is_known else None,
-        )
+        argument = name if alias is None or model.model_config.get("validate_by_alias") is False else alias
+        make_absent: Callable[[], Any] | None = None
+        if field.is_required():
+            make_absent = types.NoneType
+        elif hasattr(model, "settings_customise_sources") and not field.default_factory_takes_validated_data:
+            # A pydantic settings class would read absent fields from the worker's environment variables.  The customer
+            # has not set these, so the default of the field is passed to the constructor.
+            make_absent = functools.partial(field.get_default, call_default_factory=True)
+        annotation = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        yield _field(model, name, annotation, make_absent, argument=argument, alias=alias)
 
 
-def _field(model: type[Any], declared: _Declaration, key_class: Any) -> Field:
-    place = f"{model.__qualname__}.{declared.name}"
-    bare, extras, is_optional = strip_annotation(declared.annotation)
-    found = find_type(bare) or (_pydantic_type(bare) if _is_pydantic(model) else None)
+def _field(
+    model: Any,
+    name: str,
+    annotation: Any,
+    make_absent: Callable[[], Any] | None,
+    *,
+    argument: str,
+    alias: str | None = None,
+) -> Field:
+    """Create a field; ``make_absent`` is ``NoneType`` if the field has no default."""
+    place = f"{model.__qualname__}.{name}"
+    bare, extras, is_optional = _strip_annotation(annotation)
     if isinstance(bare, TypeVar):
         raise TypeError(f"{place}: {bare.__name__} is a type variable; derive a class that gives the field a type")
+    found = _find_type(bare) or (_pydantic_type(bare) if is_pydantic(model) else None)
     if found is None:
-        raise TypeError(f"{place}: {SUPPORTED}")
-    description = _description(place, (*extras, *declared.extras), key_class)
+        raise TypeError(f"{place}: {_SUPPORTED}")
+    descriptions = [extra for extra in extras if isinstance(extra, ConfigurationKey)]
+    if not descriptions and any(isinstance(extra, str) or extra is ConfigurationKey for extra in extras):
+        raise TypeError(f'{place}: write Annotated[..., ConfigurationKey("Name")] to name the key of a field')
+    description = descriptions[-1] if descriptions else ConfigurationKey()  # the last one is the outermost
     return Field(
-        name=declared.name,
-        argument=declared.argument,
-        key=description.name or declared.alias or _pascal_case(declared.name),
+        name=name,
+        argument=argument,
+        key=description.name or alias or "".join(word[:1].upper() + word[1:] for word in name.split("_")),
         type=found,
         description=description,
-        make_absent=declared.make_default if declared.has_default else types.NoneType,
-        is_required=not (is_optional or declared.has_default),
+        is_required=make_absent is types.NoneType and not is_optional,
+        make_absent=make_absent,
     )
 
 
-def _description(place: str, extras: Iterable[Any], key_class: Any) -> Any:
-    """Return the outermost `ConfigurationKey`."""
-    found = [extra for extra in extras if isinstance(extra, key_class)]
-    wrong = [extra for extra in extras if isinstance(extra, str) or extra is key_class]
-    if wrong and not found:
-        raise TypeError(f'{place}: write Annotated[..., ConfigurationKey("Name")] to name the key of a field')
-    return found[-1] if found else key_class()
+# --- types
+
+_SUPPORTED: Final = (
+    "a configuration field is str, SecretStr, int, float, bool, timedelta, an enum or a Literal of strings, a list[X] "
+    "or tuple[X, ...] of one of them, or one of them | None"
+)
+
+
+def _strip_annotation(annotation: Any) -> tuple[Any, tuple[Any, ...], bool]:
+    """
+    Return a type without ``Annotated`` and ``None``, the arguments of ``Annotated``, and whether it may be ``None``.
+
+    ``Final``, `typing.NewType` and aliases are removed too, also if all of these are nested.  The arguments of an outer
+    ``Annotated`` follow those of an inner one.
+    """
+    extras: list[Any] = []
+    is_optional = False
+    while True:
+        origin, members = typing.get_origin(annotation), typing.get_args(annotation)
+        others = [member for member in members if member is not types.NoneType]
+        if origin is Annotated:
+            annotation, extras = members[0], [*members[1:], *extras]
+        elif origin in (types.UnionType, typing.Union) and len(others) == 1:
+            annotation, is_optional = others[0], True
+        elif origin is Final:
+            annotation = members[0]
+        elif isinstance(annotation, NewType):
+            annotation = annotation.__supertype__
+        elif type(annotation).__name__ == "TypeAliasType" and origin is None:  # of typing since Python 3.12
+            annotation = annotation.__value__
+        else:
+            return annotation, tuple(extras), is_optional
+
+
+def _find_type(bare: Any) -> FieldType | None:
+    """Return the `FieldType` of a type that is not optional; ``None`` if a string cannot be converted to the type."""
+    origin: Any = typing.get_origin(bare)
+    arguments = typing.get_args(bare)
+    if origin is Literal:
+        return _choice(dict(zip(arguments, arguments, strict=True)))
+    if arguments and (origin, arguments[1:]) in ((list, ()), (tuple, (...,))):
+        return _sequence(origin, arguments[0])
+    if not isinstance(bare, type) or origin is not None:
+        return None
+    if issubclass(bare, enum.Enum):
+        return _choice({member.value: member for member in bare.__members__.values()})
+    return _TYPES.get(bare)
 
 
 def _pydantic_type(bare: Any) -> FieldType | None:
     """Return the type ``str`` for pydantic's secrets, URLs and addresses, because pydantic converts the strings."""
-    place = (getattr(bare, "__module__", None), getattr(bare, "__name__", None))
-    is_secret = place in {("pydantic.types", "SecretStr"), ("pydantic.types", "SecretBytes")}
-    return FieldType(str, is_secret=is_secret) if is_secret or place[0] == "pydantic.networks" else None
+    module, name = getattr(bare, "__module__", None), getattr(bare, "__name__", None)
+    is_secret = module == "pydantic.types" and name in {"SecretStr", "SecretBytes"}
+    return FieldType(str, is_secret=is_secret) if is_secret or module == "pydantic.networks" else None
 
 
-def _pascal_case(name: str) -> str:
-    return "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+def _choice(choices: dict[Any, Any]) -> FieldType | None:
+    if not all(isinstance(choice, str) for choice in choices):
+        return None
+    return FieldType(choices.get, f"must be one of: {', '.join(map(str.__str__, choices))}")
+
+
+def _sequence(container: type[Any], item: Any) -> FieldType | None:
+    bare, _, is_optional = _strip_annotation(item)
+    item_type = None if is_optional or typing.get_origin(bare) in (list, tuple) else _find_type(bare)
+    if item_type is None:
+        return None
+
+    def convert_items(text: str) -> Any:
+        values = []
+        for number, one in enumerate(_split(text), 1):
+            value = item_type.convert(one) if one else None
+            if value is None:
+                raise MismatchError(f"item {number}: {item_type.rule if one else 'must not be empty'}")
+            values.append(value)
+        return container(values)
+
+    return FieldType(convert_items, is_secret=item_type.is_secret)
+
+
+# An item of a list and the comma after it.  The pattern takes linear time: it goes back by at most one character.
+_ITEM: Final = re.compile(r"((?:\\[\\,]|[^,])*),")
+
+
+def _split(text: str) -> list[str]:
+    r"""Return the items of a comma-separated list; ``\,`` is a comma in an item, and ``\\`` is a backslash."""
+    items = _ITEM.findall(f"{text},") if text.strip() else []
+    return [re.sub(r"\\([\\,])", r"\1", item.strip()) for item in items]
+
+
+# int() itself accepts "٤٥" and "4_5", and a string of any length.
+_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
+_FLOAT: Final = re.compile(r"[+-]?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,4})?")
+_BOOLS: Final = {"true": True, "false": False}
+_MAX_SECONDS: Final = 10**10  # about 300 years
+
+
+def _to_int(text: str) -> int | None:
+    return int(text) if _INTEGER.fullmatch(text) else None
+
+
+def _to_float(text: str, least: float = -sys.float_info.max, most: float = sys.float_info.max) -> float | None:
+    number = float(text) if _FLOAT.fullmatch(text) else math.nan
+    return number if least <= number <= most else None
+
+
+def _to_timedelta(text: str) -> timedelta | None:
+    seconds = _to_float(text, 0, _MAX_SECONDS)
+    return None if seconds is None else timedelta(seconds=seconds)
+
+
+_TYPES: Final[dict[type[Any], FieldType]] = {
+    SecretStr: FieldType(SecretStr, is_secret=True),
+    str: FieldType(str),
+    int: FieldType(_to_int, "must be an integer of at most 18 digits", "Number"),
+    float: FieldType(_to_float, "must be a finite decimal number", "Number"),
+    bool: FieldType(lambda text: _BOOLS.get(text.lower()), "must be true or false", "Boolean"),
+    timedelta: FieldType(_to_timedelta, f"must be a number of seconds from 0 to {_MAX_SECONDS:,}", "Number"),
+}

@@ -33,13 +33,13 @@ class WeaklyReferenced:
     __slots__ = ("__weakref__",)
 
 
-def verify(check: Callable[[object], str | None]) -> Callable[[Any, attrs.Attribute[_T], _T], None]:
+def verify(check: Callable[..., str | None], *limits: int) -> Callable[[Any, attrs.Attribute[_T], _T], None]:
     """Create an attrs validator from a check of `_base.limits`; it accepts ``None`` for an optional field."""
 
     def validate(_instance: object, field: attrs.Attribute[_T], value: _T) -> None:
         if value is None and field.default is None:
             return
-        broken = check(value)
+        broken = check(value, *limits)
         if broken is not None:
             raise InvalidRequestError(field.name, broken)
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, overload
 
 import attrs
 
 from cp_thirdparty._base import limits
 from cp_thirdparty._base.frames import hide_init_arguments
 from cp_thirdparty._core.truncation import fit_current_revision, fit_execution_details, fit_failure_details
+from cp_thirdparty._structuring.model_fields import verify
 from cp_thirdparty._structuring.state import encode_state
-from cp_thirdparty.exceptions import InvalidRequestError, JobFailedError
+from cp_thirdparty.exceptions import JobFailedError
 from cp_thirdparty.exceptions._job_failures import ResultTypeError
 from cp_thirdparty.models import CurrentRevision, ExecutionDetails, FailureDetails
 
 __all__ = ["Continued", "Result", "Succeeded", "accept_result", "failure_details", "without_decoration"]
-
-_ModelT = TypeVar("_ModelT", bound=attrs.AttrsInstance)
 
 
 def _model_validator(model: type[object]) -> Callable[[object, attrs.Attribute[Any], object], None]:
@@ -31,21 +30,6 @@ def _model_validator(model: type[object]) -> Callable[[object, attrs.Attribute[A
             )
 
     return validate
-
-
-def _check_token(_instance: object, field: attrs.Attribute[str], value: str) -> None:
-    broken = limits.text(value, limits.CONTINUATION_TOKEN)
-    if broken is not None:
-        raise InvalidRequestError(field.name, broken)
-
-
-def _check_variables(_instance: object, field: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and not isinstance(value, Mapping):
-        kind = type(value).__name__
-        raise ResultTypeError(f"Succeeded: output_variables must be of type Mapping or None, not {kind}")
-    broken = None if value is None else limits.output_variables(value)
-    if broken is not None:
-        raise InvalidRequestError(field.name, broken)
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False)
@@ -69,7 +53,9 @@ class Succeeded:
 
     current_revision: CurrentRevision | None = attrs.field(default=None, validator=_model_validator(CurrentRevision))
     execution_details: ExecutionDetails | None = attrs.field(default=None, validator=_model_validator(ExecutionDetails))
-    output_variables: Mapping[str, str] | None = attrs.field(default=None, validator=_check_variables, hash=False)
+    output_variables: Mapping[str, str] | None = attrs.field(
+        default=None, validator=[_model_validator(Mapping), verify(limits.output_variables)], hash=False
+    )
 
 
 @hide_init_arguments
@@ -100,7 +86,7 @@ class Continued:
             such as a secret.
     """
 
-    continuation_token: str = attrs.field(validator=_check_token)
+    continuation_token: str = attrs.field(validator=verify(limits.text, limits.CONTINUATION_TOKEN))
     current_revision: CurrentRevision | None = attrs.field(default=None, validator=_model_validator(CurrentRevision))
     execution_details: ExecutionDetails | None = attrs.field(default=None, validator=_model_validator(ExecutionDetails))
 
@@ -148,36 +134,30 @@ def accept_result(returned: object) -> Result:
 
     It consists of objects of this library's own classes, not of subclasses, and is truncated to CodePipeline's limits.
 
-    Args:
-        returned: The return value of the handler.
-
     Raises:
         TypeError: The value is not a result, or a part of it has a wrong type.
         cp_thirdparty.exceptions.InvalidRequestError: A field of a part has a wrong type.
     """
     if isinstance(returned, JobFailedError):  # the handler has returned the error, and should have raised it
         return failure_details(returned)
-    if isinstance(returned, FailureDetails):
-        return fit_failure_details(_validate(returned))
-    if not isinstance(returned, (Succeeded, Continued)):
+    if not isinstance(returned, (Succeeded, Continued, FailureDetails)):
         kind = type(returned).__name__
         raise ResultTypeError(f"a handler must return Succeeded, Continued or FailureDetails, not {kind}")
-    _validate(returned)
-    revision, details = returned.current_revision, returned.execution_details
-    parts: dict[str, Any] = {
-        "current_revision": None if revision is None else fit_current_revision(_validate(revision)),
-        "execution_details": None if details is None else fit_execution_details(_validate(details)),
-    }
+    # An object can be created or changed without its constructor, so the types of the fields are checked again.
+    attrs.validate(returned)
+    if isinstance(returned, FailureDetails):
+        return fit_failure_details(returned)
+    parts: dict[str, Any] = {}
+    if returned.current_revision is not None:
+        attrs.validate(returned.current_revision)
+        parts["current_revision"] = fit_current_revision(returned.current_revision)
+    if returned.execution_details is not None:
+        attrs.validate(returned.execution_details)
+        parts["execution_details"] = fit_execution_details(returned.execution_details)
     if isinstance(returned, Continued):
         return Continued(continuation_token=str.__str__(returned.continuation_token), **parts)
     variables = returned.output_variables
     return Succeeded(**parts, output_variables=None if variables is None else dict(variables))
-
-
-def _validate(model: _ModelT) -> _ModelT:
-    """Check the types of the fields again, because an object can be created or changed without its constructor."""
-    attrs.validate(model)
-    return model
 
 
 def without_decoration(result: Result) -> Result | None:
@@ -186,9 +166,6 @@ def without_decoration(result: Result) -> Result | None:
 
     Execution details, the current revision and the external execution id of a failure are left out.  A continuation
     token and output variables stay, because this action or later actions cannot continue without them.
-
-    Args:
-        result: A result that the service has refused.
     """
     if isinstance(result, FailureDetails):
         bare: Result = FailureDetails(type=result.type, message=result.message)
@@ -205,9 +182,6 @@ def failure_details(failure: JobFailedError) -> FailureDetails:
 
     Strings that are too long are truncated on a code point and end in ``…``.  Characters that cannot be encoded become
     ``?``.  An empty message is replaced, and an empty id is left out.
-
-    Args:
-        failure: The error that a handler has raised.
     """
     correct: Exception | None = failure
     try:
