@@ -19,6 +19,8 @@ from cp_thirdparty._core import data_loader
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.testing import LocalCodePipeline
 
+_ENDPOINTS = Path(Loader.BUILTIN_DATA_PATH) / "endpoints.json"
+
 
 @pytest.fixture(autouse=True)
 def _new_loaders(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -77,12 +79,37 @@ def _partitions(loader: Any) -> list[dict[str, Any]]:
 def test_parses_endpoints_of_another_layout(
     change: Callable[[str], str | bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file of endpoints that is not written as botocore's is parsed completely."""
-    changed = change((Path(Loader.BUILTIN_DATA_PATH) / "endpoints.json").read_text(encoding="utf-8"))
+    """A later version of botocore may write its file in another way; it is then parsed completely."""
+    changed = change(_ENDPOINTS.read_text(encoding="utf-8"))
     (tmp_path / "endpoints.json").write_bytes(changed.encode() if isinstance(changed, str) else changed)
     monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    monkeypatch.setattr(data_loader, "_BUILTIN_ENDPOINTS", str(tmp_path / "endpoints"))
     assert _loader().load_data("endpoints") == Loader().load_data("endpoints")
     assert all(isinstance(partition["services"], dict) for partition in _partitions(_loader()))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        '\n      "codepipeline" : %s,',
+        '\n      "codepipeline": %s,',
+        '\n        "codepipeline" : %s,',
+        '\r\n\t"codepipeline" : %s,',
+        ' "codepipeline" : %s,',
+    ],
+)
+def test_uses_an_endpoint_that_a_person_has_added(entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the entry is written, the client does not send its secrets to another host."""
+    begin = '\n    "services" : {'
+    added = entry % '{"endpoints": {"us-east-1": {"hostname": "pipeline.internal.example"}}}'
+    text = _ENDPOINTS.read_text(encoding="utf-8").replace('\n      "codepipeline" :', '\n      "other" :')
+    (tmp_path / "endpoints.json").write_text(text.replace(begin, begin + added, 1), encoding="utf-8", newline="")
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    keys = {"aws_access_key_id": "made-up", "aws_secret_access_key": "made-up"}
+    for session in (_session(), botocore.session.Session()):
+        client = session.create_client("codepipeline", region_name="us-east-1", **keys)
+        assert client.meta.endpoint_url == "https://pipeline.internal.example"
+        client.close()
 
 
 @pytest.mark.parametrize("service", ["codepipeline", "s3", "sts"])

@@ -221,6 +221,7 @@ _TEXTS: list[tuple[Exception, str]] = [
         ClockSkewError("late", offset=900.4, code="C", operation_name="Op"),
         "Op: C: late (this machine's clock is 900 s ahead)",
     ),
+    (ClockSkewError("", offset=-0.2, code="C", operation_name="Op"), "Op: C (this machine's clock is right)"),
     (ClockSkewError("", offset=-900.6, code="C", operation_name="Op"), "Op: C (this machine's clock is 901 s behind)"),
     (TransportError("no response", operation_name="Op"), "Op: no response"),
     (UntrustedResponseError("a page", operation_name="Op"), "Op: a page"),

@@ -33,7 +33,7 @@ def create_session(profile_name: str | None) -> botocore.session.Session:
     methods = {handlers.REGISTER_FIRST: events.register_first, handlers.REGISTER_LAST: events.register_last}
     for event, handler, *places in handlers.BUILTIN_HANDLERS:
         if _is_needed(event):
-            register = methods[places[0]] if places else events.register
+            register = methods.get(places[0] if places else None, events.register)
             register(event, handler)
     prepare(session)
     return session

@@ -239,8 +239,9 @@ class ClockSkewError(ServiceError):
         self.offset = offset
 
     def __str__(self) -> str:
-        direction = "ahead" if self.offset > 0 else "behind"
-        return f"{super().__str__()} (this machine's clock is {abs(self.offset):.0f} s {direction})"
+        seconds = f"{abs(self.offset):.0f}"
+        difference = f"is {seconds} s {'ahead' if self.offset > 0 else 'behind'}" if seconds != "0" else "is right"
+        return f"{super().__str__()} (this machine's clock {difference})"
 
 
 class AccessDeniedError(ServiceError):
