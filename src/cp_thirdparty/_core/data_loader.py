@@ -95,10 +95,11 @@ class _EndpointServices(Mapping[str, Any]):
         self._text = text
 
     def __getitem__(self, name: str) -> Any:
-        _, key, value = self._text.partition(f'\n      "{name}" : ')
-        if not key:
+        key = f'\n      "{name}" : '
+        begin = self._text.find(key)
+        if begin < 0:
             raise KeyError(name)
-        return json.JSONDecoder().raw_decode(value)[0]
+        return json.JSONDecoder().raw_decode(self._text, begin + len(key))[0]
 
     def __iter__(self) -> Iterator[str]:
         return iter(re.findall(r'\n      "([^"]+)" : ', self._text))
