@@ -538,7 +538,7 @@ def test_a_slow_claim_ends_in_a_report(service: LocalCodePipeline, monkeypatch: 
     outcome = _processor(service, lambda _: pytest.fail("it ran")).process(offer, seconds_left=5.0)
     assert isinstance(outcome, Reported)
     assert isinstance(action.result, FailureDetails)
-    assert action.result.message == "The action's worker was stopped."
+    assert action.result.message == "The job took longer than 0 seconds."
 
 
 def test_ctrl_c_in_a_coroutine_is_raised_after_the_report(service: LocalCodePipeline) -> None:

@@ -184,7 +184,8 @@ class Processing:
         """Return whether the handler may run.  If no time is left, the job fails, because there is no journal."""
         if not self._stopped.is_set() and self._flow.seconds_left(job):
             return nullcontext(True)
-        failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=_STOPPED)
+        message = _STOPPED if self._stopped.is_set() else self._describe_timeout()
+        failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)
         job.decide(failure, time.monotonic())
         return nullcontext(False)
 
