@@ -37,11 +37,7 @@ class ArtifactStorage(Protocol):
         ...
 
     def open(self, location: ObjectLocation, call: TransferCall) -> io.RawIOBase:
-        """
-        Return a stream of an object.
-
-        It cannot seek, and reads fail after the deadline of `call`, or if the job was cancelled.
-        """
+        """Return a stream without seek, whose reads fail after the deadline of `call` or if the job was cancelled."""
         ...
 
     def fetch(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:

@@ -34,15 +34,15 @@ __all__ = ["ArtifactContent", "FolderArtifacts"]
 
 ArtifactContent: TypeAlias = str | os.PathLike[str] | bytes | Mapping[str, str | bytes]
 """
-The content of an artifact, in one of these forms:
+Content of an artifact, in one of these forms:
 
 * a ``str`` or path object: the path of a file to copy, or of a directory from which a zip archive is created
 * ``bytes``: the content of the artifact itself
 * a mapping: the files of a zip archive, from each file name to its content; here a ``str`` is content and not a path
 """
 
-# The pattern of `ArtifactName` in CodePipeline's API reference: such a name has no
-# dot and no path separator, so it cannot leave the folder.
+# The pattern of `ArtifactName` in CodePipeline's API reference.  Such a name has no dot and no path separator, so it
+# cannot leave the folder.
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,100}")
 _NAME_RULE: Final = "must have 1 to 100 letters, digits, '-' or '_'"
 _CHUNK: Final = 256 << 10

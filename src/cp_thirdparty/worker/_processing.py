@@ -185,7 +185,7 @@ class Processing:
         return not self._stopped.is_set() and has_time(self._ends_at)
 
     def _enter_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
-        """Return a context manager whose value is whether the handler may run; otherwise set a failure as result."""
+        """Return a context manager whose value is whether the handler may run; if not, set a failure as the result."""
         if not self._stopped.is_set() and self._flow.seconds_left(job):
             return nullcontext(True)
         message = _STOPPED if self._stopped.is_set() else self._describe_timeout()

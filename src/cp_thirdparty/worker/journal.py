@@ -177,7 +177,7 @@ class Journal(Protocol):
     journal cannot be read or written.
 
     A worker calls the methods in separate threads.  It waits at most 60 seconds for a write and 300 seconds for
-    `recover` and `jobs`.  After the worker begins to stop, it waits at most for its `grace`.  If a method has not
+    `recover` and `jobs`.  After the worker begins to stop, it waits at most for its ``grace``.  If a method has not
     returned by then, the worker treats the call as failed.
 
     `cp_thirdparty.testing.journal_conformance` tests a journal of your own.
@@ -217,7 +217,7 @@ class Journal(Protocol):
             crashes: How many times the process of a worker crashed while it ran this job and no other one.
             is_suspect: Whether the process of a worker crashed while it ran this job and others.
             is_alone: Whether the worker runs no other handler until this one ends, because this handler may crash the
-                process.  If that process crashes, the `crashes` of only this job increases by one.
+                process.  If it does, only the record of this job changes: its ``crashes`` increases by one.
         """
         ...
 
@@ -255,8 +255,8 @@ class Journal(Protocol):
         Take over the unfinished jobs of a scope that no running worker has.
 
         If a worker ended without releasing its jobs, `recover` updates its `JournalState.RUNNING` jobs in all scopes:
-        if one of them ran alone, or if there is only one, its `crashes` increases by one; otherwise `is_suspect` of all
-        of them is set.  `recover` does not update a released job.
+        if one of them ran alone, or if there is only one, its ``crashes`` increases by one; otherwise ``is_suspect`` of
+        all of them is set.  `recover` does not update a released job.
 
         `recover` also takes over jobs without a scope.  The worker must `release` them if they have another action
         type.  An unreadable record does not affect other jobs.
