@@ -126,8 +126,9 @@ class AsyncThirdPartyJobClient(AsyncioClient):
 
         Args:
             action_type_id: The action type whose jobs are wanted.
-            max_batch_size: The most jobs of one poll, at least 1.  CodePipeline offers jobs that are not acknowledged
-                again after about 30 seconds, also to other workers, so ask for only as many as you can start.
+            max_batch_size: Maximum number of jobs of one poll, at least 1.  CodePipeline offers jobs that are not
+                acknowledged again after about 30 seconds, also to other workers, so ask for only as many as you can
+                start.
             poll_interval: Seconds or a ``timedelta``, more than 0, between two polls when no job waits; each pause is
                 up to a fifth shorter or longer, so that many workers do not poll at once.
 

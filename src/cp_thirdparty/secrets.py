@@ -19,8 +19,8 @@ _MASK = "**********"
 _HASH_KEY = os.urandom(16)
 
 _NO_PICKLE = (
-    "a secret cannot be pickled, because a pickle holds its value in clear; "
-    "send the ThirdPartyJob, which holds no secret, and read the job's details on the other side"
+    "a secret cannot be pickled, because a pickle holds its value in plain text; "
+    "send the ThirdPartyJob, which holds no secret, and read the job's details in the process that receives it"
 )
 
 
@@ -60,10 +60,11 @@ class SecretStr(_SecretBase):
     A string whose value is available only through `get_secret_value()`.
 
     ``repr``, ``str``, ``format`` and f-strings return a fixed mask, which hides the value and its length.
-    It is not a ``str``: joining, adding, writing or putting it into an environment raises a ``TypeError``, so a secret
-    does not become a part of a string by accident.  It equals only another `SecretStr` of the same value.
+    It is not a ``str``: ``"".join``, ``+``, ``file.write`` and assignment to ``os.environ`` raise ``TypeError``, so a
+    secret does not become a part of a string by accident.  It equals only another `SecretStr` of the same value.
 
-    Immutable, hashable and safe to share between threads.  It cannot be pickled, because a pickle is a copy in clear.
+    Immutable, hashable and safe to share between threads.  It cannot be pickled, because a pickle holds its value in
+    plain text.
 
     It protects a secret from accidents, and not from code in the same process that reads the value on purpose.
 
@@ -75,7 +76,8 @@ class SecretStr(_SecretBase):
     """
 
     # The bound method ``value.__str__``.  Neither vars(), inspect.getmembers() nor rich.inspect(private=True) show its
-    # object.  Both objects have 88 bytes, a third of those of a closure (sys.getsizeof on CPython 3.11).
+    # object.  A `SecretStr` and its bound method together use 88 bytes, a third of what they use with a closure
+    # (sys.getsizeof on CPython 3.11).
     __slots__ = ("_reveal",)
     _reveal: Callable[[], str]
 
@@ -90,7 +92,7 @@ class SecretStr(_SecretBase):
 
     @classmethod
     def _of_plain(cls, value: str) -> SecretStr:
-        """Create a `SecretStr` from a plain ``str``, not of a subclass, without checking it."""
+        """Create a `SecretStr` from an exact ``str``; do not check it."""
         self = _new_object(cls)
         _set_reveal(self, value.__str__)
         return self
@@ -113,7 +115,7 @@ class SecretStr(_SecretBase):
         raise TypeError(f"SecretStr takes a str, not {kind}")
 
     def get_secret_value(self) -> str:
-        """Return the string in clear."""
+        """Return the value as a plain ``str``."""
         return self._reveal()
 
     def __repr__(self) -> str:
@@ -127,7 +129,7 @@ class SecretStr(_SecretBase):
     def __hash__(self) -> int:
         return int.from_bytes(hashlib.blake2b(_encode(self), key=_HASH_KEY, digest_size=8).digest(), "big")
 
-    # Type checkers would accept comparisons with strings, which are always false.
+    # Hide `__eq__` from type checkers, so that they report a comparison with a `str`, which is always false.
     if not TYPE_CHECKING:  # pragma: no branch
 
         def __eq__(self, other: object) -> bool:
@@ -137,7 +139,7 @@ class SecretStr(_SecretBase):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> Any:
-        # A field of a pydantic model can have this type.  A dump of the model has the mask.
+        # A field of a pydantic model can have this type.  A JSON dump contains the mask.
         core_schema: Any = import_module("pydantic_core.core_schema")
         strings = core_schema.union_schema([core_schema.is_instance_schema(cls), core_schema.str_schema()])
         return core_schema.no_info_after_validator_function(
@@ -161,18 +163,18 @@ class SecretMapping(_SecretBase, Mapping[str, SecretStr]):
     """
     An immutable mapping whose values are secret: each value is returned as a `SecretStr`.
 
-    The mapping keeps the order of its entries, and equals any mapping with the same entries.  It is hashable, safe to
-    share between threads, and cannot be pickled.
+    The mapping keeps the order of its entries.  It equals a mapping with the same keys whose values are equal
+    `SecretStr` objects.  It is hashable, safe to share between threads, and cannot be pickled.
 
     Args:
-        entries: Copied at construction.
+        entries: The keys and values; they are copied.
 
     Raises:
         TypeError: A key is not a ``str``, or a value is neither ``str`` nor `SecretStr`.  The message names types only.
     """
 
     # The bound __getitem__ of a dict of plain strings, which hides the dict as in SecretStr.  A SecretStr is created
-    # when a value is read: eight stored ones would take a tenth of a job's memory, and of the time to read the job.
+    # when a value is read.  If it were created before, it would need time and 88 bytes for each value of each job.
     __slots__ = ("_reveal",)
     _reveal: Callable[[str], str]
 
@@ -185,7 +187,7 @@ class SecretMapping(_SecretBase, Mapping[str, SecretStr]):
 
     @classmethod
     def _of_plain(cls, plain: dict[str, str]) -> SecretMapping:
-        """Create a mapping from a dictionary of plain ``str`` that no other code refers to, without copy and checks."""
+        """Store the dictionary itself; do not copy or check it.  No other code may refer to it."""
         self = _new_object(cls)
         _set_mapping_reveal(self, plain.__getitem__)
         return self
@@ -222,7 +224,7 @@ def _entries(mapping: SecretMapping) -> dict[str, str]:
 
 
 def _plain_strings(entries: Mapping[str, str | SecretStr]) -> tuple[dict[str, str], str | None]:
-    """Return the strings in clear, and the name of the first wrong type.  The caller deletes the strings and raises."""
+    """Return plain strings, and the name of the first wrong type.  The caller deletes the strings and raises."""
     plain: dict[str, str] = {}
     if not isinstance(entries, Mapping):
         return plain, type(entries).__name__

@@ -25,7 +25,7 @@ _STEM = "hunter2"
 _MASK = "**********"
 _SURROGATE = "hunter2\udc80"
 _text = st.text(max_size=20)
-_REMEDY = "send the ThirdPartyJob, which holds no secret, and read the job's details on the other side"
+_REMEDY = "send the ThirdPartyJob, which holds no secret, and read the job's details in the process that receives it"
 
 
 class _LyingStr(str):

@@ -115,7 +115,7 @@ def test_the_end_of_all_calls_ends_those_that_wait(
     calls: BoundedCalls, release: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that begins later has a short time of its own."""
-    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(_bounded_calls, "_MIN_SECONDS", 0.0)
     found: list[object] = []
     thread = threading.Thread(target=lambda: found.append(calls.call(1000, release.wait)))
     thread.start()
@@ -125,7 +125,7 @@ def test_the_end_of_all_calls_ends_those_that_wait(
     assert found == [NotReturned()]
     release.set()
     until(lambda: not calls.is_hanging)
-    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 30.0)
+    monkeypatch.setattr(_bounded_calls, "_MIN_SECONDS", 30.0)
     assert calls.call(1000, lambda: 5) == 5
 
 

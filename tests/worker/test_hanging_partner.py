@@ -55,10 +55,10 @@ from cp_thirdparty.worker.runner import Runner
 
 @pytest.fixture(autouse=True)
 def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 0.05)
+    monkeypatch.setattr(_bounded_calls, "_MIN_SECONDS", 0.05)
     monkeypatch.setattr(_bounded_calls, "_TICK", 0.01)
     monkeypatch.setattr(worker_module, "_START_SECONDS", 0.05)
-    monkeypatch.setattr(_loop, "_LEAST_END_SECONDS", 0.05)
+    monkeypatch.setattr(_loop, "_MIN_END_SECONDS", 0.05)
     monkeypatch.setattr(_clients, "_CLOSE_SECONDS", 0.05)
 
 
@@ -452,7 +452,7 @@ def test_metrics_that_hang_at_the_end_are_left(
 ) -> None:
     """The job is released."""
     monkeypatch.setattr(_loop, "_LAST_SECONDS", 0.3)
-    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 30.0)  # the journal does not hang
+    monkeypatch.setattr(_bounded_calls, "_MIN_SECONDS", 30.0)  # the journal does not hang
     monkeypatch.setattr(Poller, "start", lambda *_: None)  # it takes no job up
     journal = SharedJournal()
     _leave_job(journal, service)
@@ -468,7 +468,7 @@ def test_after_the_end_nothing_more_is_released(
 ) -> None:
     """Otherwise a large backlog would use the journal for as long as it takes; others take the jobs over."""
     monkeypatch.setattr(_loop, "_LAST_SECONDS", 0.3)
-    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 30.0)  # the journal does not hang
+    monkeypatch.setattr(_bounded_calls, "_MIN_SECONDS", 30.0)  # the journal does not hang
     monkeypatch.setattr(Poller, "start", lambda *_: None)  # it takes no job up
     journal = SharedJournal()
     for _ in range(2):

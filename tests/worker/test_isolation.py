@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import attrs
 import pytest
 from support.worker_service import (
     ACTION_TYPE,
@@ -33,7 +34,7 @@ from cp_thirdparty.worker._bounded_calls import SafeClock
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._isolation import Raised, call_for, call_partner
+from cp_thirdparty.worker._isolation import Raised, call_partner, call_with_timeout
 
 _SUCCESS = "PutThirdPartyJobSuccessResult"
 
@@ -175,7 +176,7 @@ def test_a_clock_that_returns_no_number_is_passed_over(value: object) -> None:
 @pytest.fixture
 def end(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Give an event that ends what hangs; a look-up may take a moment only."""
-    monkeypatch.setattr(tokens, "MOST_SECONDS", 0.5)  # a good look-up takes less on a busy machine, too
+    monkeypatch.setattr(tokens, "MAX_SECONDS", 0.5)  # a good look-up takes less on a busy machine, too
     event = threading.Event()
     yield event
     event.set()
@@ -194,7 +195,7 @@ def test_a_token_store_that_hangs_costs_only_its_client(monkeypatch: pytest.Monk
             nonlocal hangs_at
             calls.append(client_id)
             if client_id == CLIENT_ID:
-                hangs_at = time.monotonic() + tokens.MOST_SECONDS
+                hangs_at = time.monotonic() + tokens.MAX_SECONDS
                 end.wait(20)
             return "token-2"
 
@@ -326,32 +327,72 @@ def test_ctrl_c_in_the_main_thread_is_the_users() -> None:
         clients.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-@pytest.mark.parametrize("end", ["return", "raise", "exit"])
-def test_a_child_that_a_handler_forks_reports_nothing(service: LocalCodePipeline, end: str) -> None:
-    """It ends where the handler ends in it, and the parent's job goes on."""
-    children: list[int] = []
+class _Forking:
+    """Partner's code that forks once.  In the child it returns, raises or exits; the parent waits for the child."""
 
-    def handle(_job: AnyJob) -> Succeeded | FailureDetails:
+    def __init__(self, end: str) -> None:
+        self.statuses: list[int] = []
+        self._end = end
+
+    def __call__(self, *_: object, **__: object) -> bool:
+        """Return whether this process is the child."""
+        if self.statuses:
+            return False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of a fork in a process with threads
             child = os.fork()
         if child == 0:
-            if end == "return":
-                return FailureDetails(type=FailureType.JOB_FAILED, message="of the child")
-            if end == "raise":
+            if self._end == "raise":
                 raise ValueError
-            raise SystemExit(3)
-        children.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-        return Succeeded()
+            if self._end == "exit":
+                raise SystemExit(3)
+            return True
+        self.statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        return False
+
+
+each_end = pytest.mark.parametrize(("end", "status"), [("return", 0), ("raise", 1), ("exit", 3)])
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+
+
+@needs_fork
+@each_end
+def test_a_child_that_a_handler_forks_reports_nothing(service: LocalCodePipeline, end: str, status: int) -> None:
+    """It ends where the handler ends in it, and the parent's job goes on."""
+    fork = _Forking(end)
+
+    def handle(_job: AnyJob) -> Succeeded | FailureDetails:
+        return FailureDetails(type=FailureType.JOB_FAILED, message="of the child") if fork() else Succeeded()
 
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     (outcome,) = make_worker(service, handle).run_once()
     assert isinstance(outcome, Reported)
     assert action.status == "Succeeded"
-    assert children == [{"return": 0, "raise": 1, "exit": 3}[end]]
+    assert fork.statuses == [status]
     puts = [record for record in service.requests if str(record.operation_name).startswith("Put")]
     assert len(puts) == 1
+
+
+@needs_fork
+@each_end
+def test_a_child_ends_with_the_status_of_the_code_that_forked_it(
+    service: LocalCodePipeline, end: str, status: int
+) -> None:
+    """Every call of the partner's code sets the same status: after an exception it is 1, or that of `sys.exit`."""
+    alone, hook, configured = _Forking(end), _Forking(end), _Forking(end)
+    call_partner(alone)
+    clients = Clients(service.client, Emitter())
+    clients.call(hook)
+    clients.close()
+
+    @attrs.frozen
+    class Configuration:
+        def __attrs_post_init__(self) -> None:
+            configured()
+
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    make_worker(service, configuration=Configuration).run_once()
+    assert (alone.statuses, hook.statuses, configured.statuses) == ([status], [status], [status])
 
 
 def test_a_system_without_threads_calls_nothing_that_may_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,10 +402,10 @@ def test_a_system_without_threads_calls_nothing_that_may_block(monkeypatch: pyte
         raise RuntimeError
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert call_for(1.0, pytest.fail, "it was called") == "was not called: RuntimeError"
+    assert call_with_timeout(1.0, pytest.fail, "it was called") == "was not called: RuntimeError"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@needs_fork
 def test_a_child_that_another_part_forks_ends(service: LocalCodePipeline) -> None:
     """A token store is code of the partner too."""
 

@@ -765,7 +765,7 @@ def test_a_journal_that_hangs_does_not_hold_the_function_up(
     client: FakeClient, note: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """Before the handler begins, the event must come again; then the result of the handler is reported."""
-    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 0.01)
+    monkeypatch.setattr(_bounded_calls, "_MIN_SECONDS", 0.01)
     release = threading.Event()
     journal: Any = SharedJournal()
 
@@ -1013,7 +1013,7 @@ def test_a_journal_that_hangs_is_not_called_for_the_next_event(
     client: FakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each call would leave one more thread that hangs, and cost the time of one more event."""
-    monkeypatch.setattr(_bounded_calls, "_LEAST_SECONDS", 0.01)
+    monkeypatch.setattr(_bounded_calls, "_MIN_SECONDS", 0.01)
     release = threading.Event()
     calls: list[None] = []
 

@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 @pytest.fixture(autouse=True)
 def _short_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_processing, "_TICK", 0.01)
+    monkeypatch.setattr(_processing, "_CHECK_INTERVAL", 0.01)
 
 
 def _processor(service: LocalCodePipeline, handler: Any = succeed, **settings: Any) -> JobProcessor[Any]:
@@ -342,7 +342,7 @@ def test_a_job_whose_task_is_cancelled_in_its_claim_is_reported(service: LocalCo
 
 def test_the_last_reports_have_an_end(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that fails keeps the task for a few seconds only."""
-    monkeypatch.setattr(_processing, "_LAST_SECONDS", 0.1)
+    monkeypatch.setattr(_processing, "_STOP_SECONDS", 0.1)
     began = threading.Event()
     outcomes: list[str] = []
 
@@ -360,7 +360,7 @@ def test_the_last_reports_have_an_end(service: LocalCodePipeline, monkeypatch: p
 
 def test_a_last_report_that_fails_is_resent(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stop does not end the pause before the next attempt."""
-    monkeypatch.setattr(_processing, "_LAST_SECONDS", 60.0)
+    monkeypatch.setattr(_processing, "_STOP_SECONDS", 60.0)
     began = threading.Event()
 
     async def handle(_job: AnyJob) -> Succeeded:
@@ -484,7 +484,7 @@ def test_a_result_at_the_last_moment_counts(service: LocalCodePipeline, monkeypa
 
 def test_a_slow_poll_ends_in_time(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """The deadline of the client is a minute, that of the process comes first."""
-    monkeypatch.setattr(_processing, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(_processing, "_MIN_SECONDS", 0.0)
     release = threading.Event()
     service.faults.add(_POLL, Before(lambda: release.wait(30)), times=None)
     began_at = time.monotonic()
@@ -520,7 +520,7 @@ def test_without_time_there_is_no_poll(service: LocalCodePipeline) -> None:
 
 def test_slow_details_claim_nothing(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call ends with the process."""
-    monkeypatch.setattr(_processing, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(_processing, "_MIN_SECONDS", 0.0)
     release = threading.Event()
     processor = _processor(service)
     processor.process(_start(service)[1])  # creates the clients, which may take longer than the next job has
@@ -532,13 +532,13 @@ def test_slow_details_claim_nothing(service: LocalCodePipeline, monkeypatch: pyt
 
 def test_a_slow_claim_ends_in_a_report(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """If no time is left for the handler, the job gets a failure: no journal could keep it."""
-    monkeypatch.setattr(_processing, "_LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(_processing, "_MIN_SECONDS", 0.1)
     monkeypatch.setattr(_processing, "_REPORT_SECONDS", 5.0)
     action, offer = _start(service)
     outcome = _processor(service, lambda _: pytest.fail("it ran")).process(offer, seconds_left=5.0)
     assert isinstance(outcome, Reported)
     assert isinstance(action.result, FailureDetails)
-    assert action.result.message == "The action's worker was stopped."
+    assert action.result.message == "The job took longer than 0 seconds."
 
 
 def test_ctrl_c_in_a_coroutine_is_raised_after_the_report(service: LocalCodePipeline) -> None:

@@ -162,7 +162,7 @@ def test_an_uncertain_job_ends_when_codepipeline_has_ended_it_for_sure(left: _Le
 
 def test_a_claim_of_a_customer_who_left_ends_after_twelve_hours(left: _Left, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody can find out whether it was claimed.  Its row would be taken up at each start."""
-    monkeypatch.setattr(_loop, "_LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(_loop, "_MIN_SECONDS", 0.0)
     settings: dict[str, Any] = {"client_tokens": {}, "grace": 0.0}
     for hours, kind in ((11, Released), (2, Gone)):
         left.grow_old(hours * 3600)

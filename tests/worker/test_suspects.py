@@ -394,7 +394,7 @@ def test_a_job_that_waits_when_the_slots_close_is_left(service: LocalCodePipelin
             log_problem=lambda *_: None,
             may_claim=lambda: True,
             wait=lambda *_: False,
-            wait_for_turn=lambda _: nullcontext(False),
+            enter_turn=lambda _: nullcontext(False),
         )
         writer = JournalWriter(journal, scope_of(client), lambda *_, **__: None, Emitter())
         job = ClaimedJob(entry.job, recorder=writer, began_at=0.0, entry=entry)

@@ -105,7 +105,7 @@ def _call(
     operation: Operation, settings: Settings, values: Mapping[str, Any], names: Mapping[str, str]
 ) -> dict[str, Any]:
     if settings.reveal_secrets:
-        warn("warning: --reveal-secrets shows secrets in clear")
+        warn("warning: --reveal-secrets shows secrets in plain text")
     with protect_logs(debug=settings.debug), create_client(settings, operation.client_class) as client:
         try:
             with describe_errors_at(client.endpoint_url):

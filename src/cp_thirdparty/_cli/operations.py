@@ -88,7 +88,7 @@ CLIENT_TOKEN: Final = Parameter(
 _NONCE = Parameter("nonce", "Nonce of the job's details, 1 to 50 characters.")
 _TYPE = Parameter("actionTypeId", f"The action type: category, owner, provider, version. {_SHORT}", ActionTypeId)
 _BATCH_SIZE = Parameter(
-    "maxBatchSize", "The most jobs to return, at least 1. Default: the service decides.", int, is_required=False
+    "maxBatchSize", "Maximum number of jobs, at least 1. Default: the service decides.", int, is_required=False
 )
 _QUERY = Parameter(
     "queryParam",

@@ -69,7 +69,7 @@ def common_options() -> list[click.Option]:
             expose_value=False,
         ),
         auto_prompt_option(),
-        flag("--reveal-secrets", "Show the client's protected values and the artifact credentials in clear."),
+        flag("--reveal-secrets", "Show the client's protected values and the artifact credentials in plain text."),
     ]
 
 

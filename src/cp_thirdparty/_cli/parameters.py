@@ -22,8 +22,8 @@ from cp_thirdparty.secrets import SecretStr
 
 __all__ = ["find_token", "load_object", "read_model", "read_one", "read_parameters"]
 
-# The most problems in an error message, which must remain readable in one line.
-_MOST_PROBLEMS = 5
+# Maximum number of problems in an error message, which must remain readable in one line.
+_MAX_PROBLEMS = 5
 
 
 def read_parameters(
@@ -75,8 +75,8 @@ def _document_values(operation: Operation, document: Any, option: str) -> dict[s
 
 def _raise_if_any(name: str, problems: Sequence[str]) -> None:
     if problems:
-        more = len(problems) - _MOST_PROBLEMS
-        shown = [*problems[:_MOST_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
+        more = len(problems) - _MAX_PROBLEMS
+        shown = [*problems[:_MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
         raise CommandError(f"{name}: {'; '.join(shown)}")
 
 

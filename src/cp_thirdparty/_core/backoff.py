@@ -42,7 +42,7 @@ LONGEST_REQUESTED_PAUSE: Final = 5.0
 DELETION_PAUSE: Final = 0.01
 
 # After this many doublings the pause has reached its maximum.  Without a limit, the number would overflow.
-_MOST_DOUBLINGS: Final = 20
+_MAX_DOUBLINGS: Final = 20
 
 
 def pause_before_poll(interval: float, failures: int, jitter: random.Random) -> float:
@@ -61,7 +61,7 @@ def pause_before_poll(interval: float, failures: int, jitter: random.Random) -> 
     pause = interval * jitter.uniform(0.8, 1.2)
     if not failures:
         return pause
-    longer = min(pause * float(2 ** min(failures, _MOST_DOUBLINGS)), LONGEST_PAUSE)
+    longer = min(pause * float(2 ** min(failures, _MAX_DOUBLINGS)), LONGEST_PAUSE)
     return max(longer * jitter.uniform(0.5, 1), pause)
 
 

@@ -35,7 +35,7 @@ LONGEST_TARGET: Final = 4095
 _TARGET_CHARACTERS: Final = 16 << 20
 _TARGET_CHARACTERS_PER_ENTRY: Final = 168
 # A program that follows symbolic links may see at most this many times `max_entries` entries.
-_MOST_COPIES: Final = 100
+_MAX_COPIES: Final = 100
 
 _PART: Final = re.compile("[^/]+")
 _ABSOLUTE: Final = re.compile(r"/|[A-Za-z]:[/\\\\]")
@@ -180,7 +180,7 @@ class Tree:
                 ends.setdefault(cast("Node", link.parent), []).append((link, end))
         if resolution.broken or not ends:
             return resolution.broken
-        cycles = _find_cycles(self.root, ends, _MOST_COPIES * self._limits.max_entries)
+        cycles = _find_cycles(self.root, ends, _MAX_COPIES * self._limits.max_entries)
         if cycles is None:
             raise rule_error(rules.LINK_COPIES, "", self._limits)
         return resolution.with_followers(dict.fromkeys(cycles, rules.LINK_CYCLE))

@@ -1,4 +1,4 @@
-"""Download an object from S3 to an open file, and compare its checksums."""
+"""Download an object from S3 to an open file, and compare its bytes with its checksums."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cp_thirdparty.artifacts._local_files import check_space
 from cp_thirdparty.artifacts._place import ObjectLocation
 from cp_thirdparty.artifacts._responses import Facts
 from cp_thirdparty.artifacts._s3 import close_responses, pin_object
-from cp_thirdparty.artifacts._transfer import Reporter, transfers
+from cp_thirdparty.artifacts._transfer import Reporter, open_transfer_manager
 from cp_thirdparty.exceptions import ArtifactTooLargeError, ArtifactTransferError
 
 __all__ = ["facts_of", "fetch"]
@@ -51,7 +51,7 @@ def fetch(s3: Any, location: ObjectLocation, file: BinaryIO, reporter: Reporter,
     if max_bytes is not None and facts.size > max_bytes:
         raise ArtifactTooLargeError(f"{location}: the object has more than {max_bytes} bytes")
     check_space(file, facts.size)
-    with pin_object(facts), close_responses(), transfers(s3) as manager:
+    with pin_object(facts), close_responses(), open_transfer_manager(s3) as manager:
         future = manager.download(
             *(location.bucket, location.key, file),
             extra_args={"ChecksumMode": "ENABLED"},

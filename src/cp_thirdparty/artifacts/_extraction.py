@@ -71,7 +71,7 @@ class Extraction:
         return None
 
     def _extract(self, file: BinaryIO) -> None:
-        with Staging(self._target, self._reporter.is_over) as staging:
+        with Staging(self._target, self._reporter.is_aborted) as staging:
             tree = Tree(self._limits, is_folding=staging.folds_case())
             check_space(self._target.parent, self._check(file, tree))
             self._write(file, tree, staging)
@@ -128,7 +128,7 @@ class Extraction:
             view = memoryview(piece)
             while view:
                 view = view[os.write(descriptor, view) :]
-            self._reporter.add(len(piece))
+            self._reporter.report_bytes(len(piece))
 
         try:
             return copy_content(file, entry, write)

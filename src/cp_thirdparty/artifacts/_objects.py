@@ -14,13 +14,13 @@ from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import Reporter
 from cp_thirdparty.artifacts._upload import upload
 
-__all__ = ["Objects", "S3Objects", "download"]
+__all__ = ["ArtifactStorage", "S3Objects", "download"]
 
 # The name of a file during its download, in a private directory.
 _OBJECT: Final = "object"
 
 
-class Objects(Protocol):
+class ArtifactStorage(Protocol):
     """
     The interface of a storage of artifacts.
 
@@ -37,7 +37,7 @@ class Objects(Protocol):
         ...
 
     def open(self, location: ObjectLocation, call: TransferCall) -> io.RawIOBase:
-        """Return a stream of an object.  It cannot seek, and its reads are limited by `call`."""
+        """Return a stream without seek, whose reads fail after the deadline of `call` or if the job was cancelled."""
         ...
 
     def fetch(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
@@ -45,6 +45,9 @@ class Objects(Protocol):
         Write an object to a file, unless the object has more than `max_bytes` bytes.
 
         The file must be empty, and open for reading and writing.
+
+        Raises:
+            cp_thirdparty.exceptions.ArtifactTooLargeError: The object has more than `max_bytes` bytes.
         """
         ...
 
@@ -85,7 +88,7 @@ class S3Objects:
         return ArtifactReader.create(self._s3, location, call)
 
     def fetch(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
-        """Write an object to an open file, and compare its checksums."""
+        """Write an object to an open file, and compare its bytes with its checksums."""
         fetch(self._s3, location, file, reporter, max_bytes=max_bytes)
 
     def upload(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter) -> None:
@@ -97,9 +100,11 @@ class S3Objects:
         self._s3.close()
 
 
-def download(objects: Objects, location: ObjectLocation, to: Path, reporter: Reporter, max_bytes: int | None) -> Path:
+def download(
+    objects: ArtifactStorage, location: ObjectLocation, to: Path, reporter: Reporter, max_bytes: int | None
+) -> Path:
     """Write an object to a file at the path `to`.  The file appears only when it is complete."""
-    with PrivateDirectory(to.parent, is_over=reporter.is_over) as private:
+    with PrivateDirectory(to.parent, is_over=reporter.is_aborted) as private:
         with private.create_file(_OBJECT) as file:
             objects.fetch(location, file, reporter, max_bytes=max_bytes)
         reporter.check()

@@ -26,8 +26,8 @@ _ADDRESS = re.compile(r"[0-9]+(\.[0-9]+){3}")
 _RESERVED_SUFFIXES: Final = ("-s3alias", "--ol-s3", "--op-s3", ".mrap", "--x-s3", "--xa-s3", "--table-s3")
 # The limit of S3, in bytes of UTF-8: "Creating object key names" in the S3 user guide.
 _MAX_KEY_BYTES: Final = 1024
-# The most names of artifacts that an error message shows.
-_MOST_NAMES: Final = 10
+# Maximum number of names of artifacts that an error message shows.
+_MAX_NAMES: Final = 10
 
 
 @attrs.frozen
@@ -68,8 +68,8 @@ def find_location(
         raise TypeError(f"name: must be a str, not {type(name).__name__}")
     artifact = artifacts.get(name)
     if artifact is None:
-        names = ", ".join(map(show_repr, islice(artifacts, _MOST_NAMES))) or "none"
-        names += f" and {len(artifacts) - _MOST_NAMES:,} more" if len(artifacts) > _MOST_NAMES else ""
+        names = ", ".join(map(show_repr, islice(artifacts, _MAX_NAMES))) or "none"
+        names += f" and {len(artifacts) - _MAX_NAMES:,} more" if len(artifacts) > _MAX_NAMES else ""
         message = f"the job has no {direction} artifact {show_repr(name)}; it has {names}"
         return ArtifactNotFoundError(message, job_id=job_id)
     s3_location = None if artifact.location is None else artifact.location.s3_location

@@ -29,7 +29,7 @@ class Staging:
 
     Args:
         to: The final path.  Its parent directory must exist.
-        is_over: Returns whether the work must end; see `PrivateDirectory`.
+        is_over: Returns whether the removal of old temporary directories must stop; see `PrivateDirectory`.
     """
 
     def __init__(self, to: Path, is_over: Callable[[], bool] = never) -> None:

@@ -62,8 +62,7 @@ class PrivateDirectory:
     Args:
         parent: The directory in which the new directory is created.
         is_hidden: Whether the name of the new directory starts with a dot.
-        is_over: Returns whether the removal of other temporary directories must stop, because the work of the job must
-            end.
+        is_over: Returns whether the removal of old temporary directories must stop, as the work was aborted.
 
     Attributes:
         path: The absolute path of the new directory.

@@ -1,7 +1,8 @@
 """
 Run s3transfer with our settings.
 
-Its threads get the context variables of the call, its memory is limited, and the caller's callback is called safely.
+Its memory is limited.  Its threads get the context variables of the code that starts the transfer.  The callback never
+runs in two threads at once.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from typing import Any, Final, TypeVar
 
 from cp_thirdparty.artifacts._bounds import TransferStoppedError
 
-__all__ = ["PART_BYTES", "CallbackFailed", "Progress", "Reporter", "check_callback", "transfers"]
+__all__ = ["PART_BYTES", "CallbackFailed", "ProgressCallback", "Reporter", "check_callback", "open_transfer_manager"]
 
 _T = TypeVar("_T")
 
 # Called with the number of bytes transferred since the last call.
-Progress = Callable[[int], object]
+ProgressCallback = Callable[[int], object]
 
-# The same settings as in boto3, except for io_chunksize, which is 512 KiB instead of 256 KiB.  The larger pieces save
-# about as much time as the comparison of checksums takes (measured by tests/benchmarks/artifacts.py).
-# max_io_queue_size limits the memory: at most 16 pieces wait to be written.
+# The same as boto3's defaults, except `io_chunksize` (512 KiB instead of 256 KiB) and `max_io_queue_size` (16 instead
+# of 100).  The larger chunks save about as much time as the comparison of checksums costs (measured by
+# tests/benchmarks/artifacts.py).  The shorter queue limits the memory: at most 16 chunks wait to be written.
 PART_BYTES: Final = 8 << 20
 _SETTINGS: Final = {
     "multipart_threshold": PART_BYTES,
@@ -48,17 +49,17 @@ class _ContextExecutor(ThreadPoolExecutor):
 
 
 @contextmanager
-def transfers(s3: Any, files: Any = None) -> Generator[Any]:
+def open_transfer_manager(s3: Any, os_utils: Any = None) -> Generator[Any]:
     """
-    Create a transfer manager for a ``with`` block.  Its threads have ended at the end of the block.
+    Create a transfer manager for a ``with`` block.  All its threads end before the block is left.
 
     Args:
         s3: The S3 client.
-        files: The object with which s3transfer opens files, an ``OSUtils``; ``None`` for the default.
+        os_utils: The object with which s3transfer opens files, an ``OSUtils``; ``None`` for the default.
     """
     from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415 - optional dependency
 
-    with TransferManager(s3, TransferConfig(**_SETTINGS), osutil=files, executor_cls=_ContextExecutor) as manager:
+    with TransferManager(s3, TransferConfig(**_SETTINGS), osutil=os_utils, executor_cls=_ContextExecutor) as manager:
         yield manager
 
 
@@ -94,7 +95,7 @@ class Reporter:
         TypeError: `progress` is neither callable nor ``None``.
     """
 
-    def __init__(self, progress: Progress | None, check: Callable[[], object]) -> None:
+    def __init__(self, progress: ProgressCallback | None, check: Callable[[], object]) -> None:
         check_callback(progress, "progress")
         self._progress = progress
         self.check = check
@@ -103,9 +104,9 @@ class Reporter:
 
     def on_progress(self, future: Any, bytes_transferred: int, **_: object) -> None:  # noqa: ARG002 - set by s3transfer
         """Report transferred bytes.  s3transfer calls this method."""
-        self.add(bytes_transferred)
+        self.report_bytes(bytes_transferred)
 
-    def is_over(self) -> bool:
+    def is_aborted(self) -> bool:
         """Return whether the work must be aborted."""
         try:
             self.check()
@@ -113,7 +114,7 @@ class Reporter:
             return True
         return False
 
-    def add(self, count: int) -> None:
+    def report_bytes(self, count: int) -> None:
         """
         Report bytes to the callback.
 
@@ -128,7 +129,7 @@ class Reporter:
 
     def call(self, callback: Callable[[_T], object], argument: _T) -> None:
         """
-        Call a callback of the caller, unless an earlier call of any callback has raised an exception.
+        Call one of the caller's callbacks.  Do not call it if any callback has already failed.
 
         Raises:
             CallbackFailed: A callback has raised an exception, now or in an earlier call.

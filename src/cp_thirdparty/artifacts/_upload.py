@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from cp_thirdparty.artifacts._local_files import FileChangedError
 from cp_thirdparty.artifacts._place import ObjectLocation
-from cp_thirdparty.artifacts._transfer import Reporter, transfers
+from cp_thirdparty.artifacts._transfer import Reporter, open_transfer_manager
 
 __all__ = ["upload"]
 
@@ -25,7 +25,7 @@ def upload(s3: Any, location: ObjectLocation, file: BinaryIO, key_id: str | None
     settings = {"ServerSideEncryption": "aws:kms", "ChecksumAlgorithm": "CRC32"}
     if key_id is not None:
         settings["SSEKMSKeyId"] = key_id
-    with transfers(s3, _files(file)) as manager:
+    with open_transfer_manager(s3, _files(file)) as manager:
         future = manager.upload(_NAME, location.bucket, location.key, extra_args=settings, subscribers=[reporter])
         future.result()
 

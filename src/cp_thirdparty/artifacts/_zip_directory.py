@@ -62,7 +62,7 @@ _DOS_DIRECTORY: Final = 0x10
 LONGEST_DIRECTORY: Final = 128 << 20
 # The maximum number of extra fields in one header, which limits the time to read them.  Programs write about five, and
 # a header has space for 16,000.
-_MOST_EXTRAS: Final = 100
+_MAX_EXTRAS: Final = 100
 _ZEROS: Final = re.compile(rb"\0*")
 
 _DEVICES: Final = (stat.S_IFBLK, stat.S_IFCHR)
@@ -234,7 +234,7 @@ def _extras(data: bytes) -> dict[int, bytes] | None:
     """
     found: dict[int, bytes] = {}
     at = 0
-    for _ in range(_MOST_EXTRAS + 1):
+    for _ in range(_MAX_EXTRAS + 1):
         # Programs that align the data of an entry fill up the extra fields with zeros.
         zeros = cast("re.Match[bytes]", _ZEROS.match(data, at)).end()
         if zeros == len(data):

@@ -17,7 +17,7 @@ from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
 from cp_thirdparty.artifacts._bounds import Bounds
 from cp_thirdparty.artifacts._local_files import LocalPath, OnSkip, check_limits, error_of, file_error, to_path
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
-from cp_thirdparty.artifacts._transfer import Progress, Reporter, check_callback
+from cp_thirdparty.artifacts._transfer import ProgressCallback, Reporter, check_callback
 from cp_thirdparty.artifacts._zip_directory import LONGEST_DIRECTORY
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, UnsafeArchiveError
@@ -33,8 +33,8 @@ _ARCHIVE: Final = "archive"
 # two archives of the same content would differ.
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _DIRECTORY: Final = 0x10  # the DOS attribute of a directory
-# The most bytes that one entry needs in the central directory, without its name: the record, the extra field with
-# 64-bit sizes, and the slash at the end of a directory's name.
+# Maximum number of bytes that one entry needs in the central directory, without its name: the record, the extra field
+# with 64-bit sizes, and the slash at the end of a directory's name.
 _RECORD_BYTES: Final = 46 + 28 + 1
 # For a larger file, zipfile must write a header with 64-bit sizes.  If zipfile decides this itself, it does so from
 # 95 % of this size, and Python 3.10 and 3.13 write different headers.  So this module decides.
@@ -52,7 +52,7 @@ def create_archive(
     *,
     to: LocalPath,
     limits: ArchiveLimits | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     on_skip: OnSkip | None = None,
     deadline: float | None = None,
     is_cancelled: Callable[[], bool] | None = None,
@@ -160,7 +160,7 @@ def _create(source: Path, target: Path, file: BinaryIO | None, creation: _Creati
         creation.run(file)
         file.flush()
         return
-    with PrivateDirectory(target.parent, is_over=creation.reporter.is_over) as private:
+    with PrivateDirectory(target.parent, is_over=creation.reporter.is_aborted) as private:
         with private.create_file(_ARCHIVE) as created:
             creation.run(created)
         private.publish(_ARCHIVE, target.name)
@@ -331,7 +331,7 @@ class _Creation:
                 while 0 < len(piece) <= left:
                     packed.write(piece)
                     left -= len(piece)
-                    self.reporter.add(len(piece))
+                    self.reporter.report_bytes(len(piece))
                     piece = _read(local, partial(file.read, min(left + 1, _PIECE)))
             after = os.fstat(file.fileno())
         # Files in /proc and in some FUSE file systems contain more bytes than their status states.

@@ -13,7 +13,7 @@ import attrs
 from cp_thirdparty.artifacts._bounds import Bounds
 from cp_thirdparty.artifacts._extraction import Extraction
 from cp_thirdparty.artifacts._local_files import LocalPath, check_limits, open_file, to_path
-from cp_thirdparty.artifacts._transfer import Progress, Reporter
+from cp_thirdparty.artifacts._transfer import ProgressCallback, Reporter
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import ArtifactError
 
@@ -25,7 +25,7 @@ def extract_archive(
     *,
     to: LocalPath,
     limits: ArchiveLimits | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     deadline: float | None = None,
     is_cancelled: Callable[[], bool] | None = None,
     symlinks: bool | None = None,

@@ -34,10 +34,10 @@ from cp_thirdparty.artifacts._local_files import (
     open_file,
     to_path,
 )
-from cp_thirdparty.artifacts._objects import Objects, S3Objects, download
+from cp_thirdparty.artifacts._objects import ArtifactStorage, S3Objects, download
 from cp_thirdparty.artifacts._place import ObjectLocation, find_location, is_private_endpoint
 from cp_thirdparty.artifacts._s3 import create_s3
-from cp_thirdparty.artifacts._transfer import Progress, Reporter
+from cp_thirdparty.artifacts._transfer import ProgressCallback, Reporter
 from cp_thirdparty.artifacts.create import write_archive
 from cp_thirdparty.artifacts.limits import MAX_BYTES, ArchiveLimits
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
@@ -86,7 +86,7 @@ class ArtifactStore:
 
     _job_id = ""  # for `__repr__`, if `__init__` has failed
 
-    def __init__(self, objects: Objects, details: AnyJobDetails, bounds: Bounds) -> None:
+    def __init__(self, objects: ArtifactStorage, details: AnyJobDetails, bounds: Bounds) -> None:
         self._objects = objects
         self._bounds = bounds
         self._job_id = details.id
@@ -218,7 +218,7 @@ class ArtifactStore:
         return io.BufferedReader(raw, _BUFFER_BYTES)
 
     def download(
-        self, name: str, *, to: LocalPath, progress: Progress | None = None, max_bytes: int | None = MAX_BYTES
+        self, name: str, *, to: LocalPath, progress: ProgressCallback | None = None, max_bytes: int | None = MAX_BYTES
     ) -> Path:
         """
         Download one input artifact and return the path of its file.
@@ -264,7 +264,7 @@ class ArtifactStore:
         return self._attempt(lambda: self._objects.size(location), location, self._bounds.start())
 
     def extract(
-        self, name: str, *, to: LocalPath, limits: ArchiveLimits | None = None, progress: Progress | None = None
+        self, name: str, *, to: LocalPath, limits: ArchiveLimits | None = None, progress: ProgressCallback | None = None
     ) -> Path:
         """
         Download one input artifact, extract it into a new directory, and return the directory.
@@ -292,7 +292,7 @@ class ArtifactStore:
         location = self._find(self._inputs, name, "input")
         call = self._bounds.start()
         reporter = Reporter(progress, call.check_deadline)
-        with create_private_file(target.parent, reporter.is_over) as archive:
+        with create_private_file(target.parent, reporter.is_aborted) as archive:
             self._attempt(
                 lambda: self._objects.fetch(location, archive, reporter, max_bytes=checked.max_total_bytes),
                 location,
@@ -309,7 +309,7 @@ class ArtifactStore:
         directory: LocalPath,
         *,
         limits: ArchiveLimits | None = None,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         on_skip: OnSkip | None = None,
     ) -> None:
         """
@@ -339,11 +339,11 @@ class ArtifactStore:
         source, checked = to_path(directory, "directory"), check_limits(limits)
         reporter = Reporter(None, self._bounds.start("creation").check_deadline)
         temporary = Path(tempfile.gettempdir())
-        with create_private_file(temporary, reporter.is_over) as archive:
+        with create_private_file(temporary, reporter.is_aborted) as archive:
             write_archive(source, temporary, checked, reporter, on_skip, file=archive)
             self._upload(location, lambda: nullcontext(archive), progress, temporary)
 
-    def upload(self, name: str, path: LocalPath, *, progress: Progress | None = None) -> None:
+    def upload(self, name: str, path: LocalPath, *, progress: ProgressCallback | None = None) -> None:
         """
         Upload a file as one output artifact.
 
@@ -394,7 +394,7 @@ class ArtifactStore:
         self,
         location: ObjectLocation,
         open_source: Callable[[], AbstractContextManager[BinaryIO]],
-        progress: Progress | None,
+        progress: ProgressCallback | None,
         local: Path,
     ) -> None:
         def work() -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client import Counter as Count
+from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -25,9 +25,9 @@ from cp_thirdparty.worker import JobEvent, Journal, JournalEntry, JournalState, 
 # The label for all values that this library does not know.  So an untrusted value cannot create new time series.
 _OTHER: Final = "other"
 
-# The most action types that get their own label.  A worker has one action type.  A processor or a Lambda function reads
-# the action types from the details of jobs, and usually has a few.
-_MOST_ACTION_TYPES: Final = 100
+# Maximum number of action types that get their own label.  A worker has one action type.  A processor or a Lambda
+# function reads the action types from the details of jobs, and usually has a few.
+_MAX_ACTION_TYPES: Final = 100
 
 _ERRORS: Final = frozenset(exceptions.__all__)
 
@@ -43,17 +43,26 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[WorkerHealth], float | None]]]] = 
     "worker_free_slots": ("How many more jobs the worker can accept", lambda health: health.free_slots),
     "worker_jobs": ("Jobs that have not ended", lambda health: health.in_flight),
     "worker_loop_age_seconds": (
-        "Time since the last activity of the worker's threads",
+        "Time since the last activity of the thread that was inactive longest",
         lambda health: health.seconds_since_loop,
     ),
     "worker_poll_age_seconds": ("Time since the last successful poll", lambda health: health.seconds_since_poll),
     "worker_unsent_age_seconds": ("Age of the oldest unaccepted result", lambda health: health.oldest_unsent_result),
-    "worker_stalled_jobs": ("Claimed jobs that wait for the partner", lambda health: len(health.stalled)),
-    "worker_kept_jobs": ("Jobs that the journal keeps for a later attempt", lambda health: len(health.kept)),
+    "worker_stalled_jobs": (
+        "Claimed jobs that wait because of a failure that you must fix",
+        lambda health: len(health.stalled),
+    ),
+    "worker_kept_jobs": (
+        "Jobs without an accepted result that the journal keeps for a later attempt",
+        lambda health: len(health.kept),
+    ),
     "worker_uncertain_jobs": ("Jobs whose ownership is unknown", lambda health: len(health.uncertain)),
     "worker_set_aside_jobs": ("Jobs whose journal entry cannot be read", lambda health: len(health.set_aside)),
     "worker_overdue_jobs": ("Ended jobs whose handlers still run", lambda health: len(health.overdue)),
-    "worker_dropped_events": ("Events that a slow hook has missed", lambda health: health.dropped_events),
+    "worker_dropped_events": (
+        "Events and log records dropped because on_event or a log handler was too slow",
+        lambda health: health.dropped_events,
+    ),
 }
 
 
@@ -88,17 +97,19 @@ class PrometheusMetrics(Collector):
         self._workers: dict[str, list[Callable[[], WorkerHealth]]] = {}
         self._journals: list[Journal] = []
         self._action_types: set[str] = set()
-        self._calls = Count("cp_thirdparty_calls", "Calls of CodePipeline", ("operation", "error"), registry=registry)
+        self._calls = PrometheusCounter(
+            "cp_thirdparty_calls", "Calls to CodePipeline", ("operation", "error"), registry=registry
+        )
         self._call_seconds = Histogram(
             "cp_thirdparty_call_seconds",
-            "Seconds of a call with all attempts",
+            "Seconds of a call, including all attempts",
             ("operation",),
             buckets=_CALL_BUCKETS,
             registry=registry,
         )
-        self._events = Count(
+        self._events = PrometheusCounter(
             "cp_thirdparty_job_events",
-            "Events of jobs",
+            "Job events; party is who can fix the failure",
             ("action_type", "event", "failure_type", "party"),
             registry=registry,
         )
@@ -128,7 +139,7 @@ class PrometheusMetrics(Collector):
 
     def _label_of(self, action_type_id: ActionTypeId) -> str:
         name = _name_of(action_type_id)
-        if len(self._action_types) < _MOST_ACTION_TYPES:
+        if len(self._action_types) < _MAX_ACTION_TYPES:
             self._action_types.add(name)
         return name if name in self._action_types else _OTHER
 
@@ -163,16 +174,16 @@ def _collect_journals(journals: Iterable[Journal]) -> Iterator[Metric]:
     readable = GaugeMetricFamily(f"{prefix}_readable", "1 if the journal can be read", labels=("journal",))
     jobs = GaugeMetricFamily(f"{prefix}_jobs", "Unfinished jobs of the journal", labels=("journal", "state"))
     age = GaugeMetricFamily(f"{prefix}_age_seconds", "Age of the oldest unfinished job", labels=("journal",))
-    for number, journal in enumerate(map(_read, journals)):
+    for number, entries in enumerate(map(_read_entries, journals)):
         label = (str(number),)
-        readable.add_metric(label, journal is not None)
-        if journal is None:
+        readable.add_metric(label, entries is not None)
+        if entries is None:
             continue
-        states = Counter(entry.state for entry in journal)
+        states = Counter(entry.state for entry in entries)
         for state in set(JournalState) - {JournalState.DONE}:
             jobs.add_metric((*label, state.value), states[state])
         now = time.time()
-        age.add_metric(label, max((now - _since(entry) for entry in journal), default=0.0))
+        age.add_metric(label, max((now - _start_time(entry) for entry in entries), default=0.0))
     yield from (readable, jobs, age)
 
 
@@ -181,11 +192,11 @@ def _name_of(action_type_id: ActionTypeId) -> str:
     return show(f"{owner}/{category}/{provider}/{version}")
 
 
-def _since(entry: JournalEntry) -> float:
+def _start_time(entry: JournalEntry) -> float:
     return entry.changed_at if entry.claimed_at is None else entry.claimed_at
 
 
-def _read(journal: Journal) -> list[JournalEntry] | None:
+def _read_entries(journal: Journal) -> list[JournalEntry] | None:
     """Return the unfinished jobs of a journal; ``None`` if it cannot be read."""
     try:
         return list(journal.jobs(unfinished_only=True))

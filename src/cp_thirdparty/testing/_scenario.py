@@ -53,7 +53,7 @@ class ScenarioError(ValueError):
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class _Client:
     client_id: str
-    client_token: str = attrs.field(repr=False)  # in clear only while the file is read
+    client_token: str = attrs.field(repr=False)  # in plain text only while the file is read
 
 
 @attrs.frozen(kw_only=True, weakref_slot=False)

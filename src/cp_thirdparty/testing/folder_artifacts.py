@@ -33,12 +33,20 @@ from cp_thirdparty.secrets import SecretStr
 __all__ = ["ArtifactContent", "FolderArtifacts"]
 
 ArtifactContent: TypeAlias = str | os.PathLike[str] | bytes | Mapping[str, str | bytes]
-"""A directory, which becomes a zip archive; a file; its bytes; or the files of a zip archive by name."""
+"""
+Content of an artifact, in one of these forms:
 
-# The pattern of `ArtifactName` in CodePipeline's API reference: such a name is a valid file name on every system.
+* a ``str`` or path object: the path of a file to copy, or of a directory from which a zip archive is created
+* ``bytes``: the content of the artifact itself
+* a mapping: the files of a zip archive, from each file name to its content; here a ``str`` is content and not a path
+"""
+
+# The pattern of `ArtifactName` in CodePipeline's API reference.  Such a name has no dot and no path separator, so it
+# cannot leave the folder.
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,100}")
 _NAME_RULE: Final = "must have 1 to 100 letters, digits, '-' or '_'"
 _CHUNK: Final = 256 << 10
+# A zip archive stores the Unix mode in the upper 16 bits of `external_attr`.
 _FILE_MODE: Final = 0o100644 << 16
 
 
@@ -55,8 +63,9 @@ class FolderArtifacts(ArtifactStore):
     Args:
         folder: The folder of the artifacts; it is created if it does not exist.
         details: The details of the job, which list its artifacts; ``None`` if only `put()` and `files()` are used.
-        deadline: The time at which each transfer must end, in seconds since 1970.
-        is_cancelled: Returns whether the artifacts are no longer needed; each transfer then ends.
+        deadline: The time at which all work on the artifacts must end, in seconds since 1970.  ``None``: each transfer
+            ends after one hour.
+        is_cancelled: Returns whether the job was cancelled; running work then fails.
         clock: Returns the time in seconds since 1970.
 
     .. versionadded:: 0.2.0
@@ -99,8 +108,9 @@ class FolderArtifacts(ArtifactStore):
             details: The details of the job.
             client_token: Not used.
             folder: The folder of the artifacts.
-            deadline: The time at which each transfer must end, in seconds since 1970.
-            is_cancelled: Returns whether the artifacts are no longer needed; each transfer then ends.
+            deadline: The time at which all work on the artifacts must end, in seconds since 1970.  ``None``: each
+                transfer ends after one hour.
+            is_cancelled: Returns whether the job was cancelled; running work then fails.
             clock: Returns the time in seconds since 1970.
             settings: The other arguments of `ArtifactStore.for_job`, which are not used.
         """
@@ -114,16 +124,15 @@ class FolderArtifacts(ArtifactStore):
     @hide_arguments
     def put(self, name: str, content: ArtifactContent) -> Path:
         """
-        Write an artifact, as an earlier action of the pipeline does, and return its file.
+        Write an artifact, as an earlier action of the pipeline does, and return the path of its file.
 
         Args:
             name: Name of the artifact.
-            content: A directory, which becomes a zip archive; a file; bytes; or a mapping of names to the contents of
-                files, which become a zip archive.  Any file name is accepted, so that a test can write an archive that
-                `extract()` refuses.
+            content: The content; `ArtifactContent` lists its forms.  A mapping may have any file names, so that a test
+                can write an archive that `extract()` refuses.
 
         Raises:
-            cp_thirdparty.exceptions.InvalidRequestError: CodePipeline does not accept the name.
+            cp_thirdparty.exceptions.InvalidRequestError: The name is not a valid artifact name.
             OSError: A file cannot be read or written.
             TypeError: An argument has the wrong type.
         """
@@ -141,7 +150,7 @@ class FolderArtifacts(ArtifactStore):
     @hide_arguments
     def files(self, name: str) -> dict[str, bytes]:
         """
-        Return the content of each file of an artifact that is a zip archive, by the name of the file.
+        Return a dictionary of file names to contents for an artifact that is a zip archive.
 
         Args:
             name: Name of the artifact.
@@ -149,7 +158,7 @@ class FolderArtifacts(ArtifactStore):
         Raises:
             FileNotFoundError: The artifact was not written yet.
             zipfile.BadZipFile: The artifact is not a zip archive.
-            cp_thirdparty.exceptions.InvalidRequestError: CodePipeline does not accept the name.
+            cp_thirdparty.exceptions.InvalidRequestError: The name is not a valid artifact name.
         """
         with zipfile.ZipFile(self._file(name)) as archive:
             return {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}
@@ -197,7 +206,7 @@ class _FolderObjects:
         _check_deadline()
         to = self._path(location)
         file.seek(0)
-        with PrivateDirectory(to.parent, is_over=reporter.is_over) as private:
+        with PrivateDirectory(to.parent, is_over=reporter.is_aborted) as private:
             with private.create_file(to.name) as written:
                 _copy(file, written, reporter)
             private.publish(to.name, to.name)
@@ -214,7 +223,7 @@ class _FolderObjects:
         _check_deadline()
         path = self._path(location)
         if not path.is_file():
-            # The same error as for a response of S3 to HEAD.
+            # The same error as for a 404 response of S3 to HeadObject.
             raise ArtifactNotFoundError(
                 f"{location}: S3 has no such object",
                 operation_name="HeadObject",
@@ -253,7 +262,7 @@ class _Stream(io.RawIOBase):
 
 
 def _check_deadline() -> None:
-    """Raise if the running transfer must end; transfers from S3 check this before each request and each chunk."""
+    """Raise `TransferStoppedError` if the deadline was reached or the job was cancelled."""
     cast("Call", CURRENT.get()).check_deadline()
 
 
@@ -261,5 +270,5 @@ def _copy(source: BinaryIO, to: BinaryIO, reporter: Reporter) -> None:
     while chunk := source.read(_CHUNK):
         _check_deadline()
         to.write(chunk)
-        reporter.add(len(chunk))
+        reporter.report_bytes(len(chunk))
     to.flush()

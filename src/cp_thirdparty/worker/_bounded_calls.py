@@ -24,7 +24,7 @@ _IDLE_SECONDS: Final = 5.0
 
 # Seconds that each call has at least after `end_within`, unless its own timeout is shorter.  A call that does not hang
 # takes much less time.
-_LEAST_SECONDS: Final = 1.0
+_MIN_SECONDS: Final = 1.0
 
 # The timeout in seconds for one call of a partner's clock.
 _CLOCK_SECONDS: Final = 2.0
@@ -196,7 +196,7 @@ class BoundedCalls:
         return calls
 
     def _wait(self, call: _Call, deadline: float) -> Any:
-        least = time.monotonic() + _LEAST_SECONDS
+        least = time.monotonic() + _MIN_SECONDS
         while True:
             now = time.monotonic()
             ends_at = deadline if self._ends_at is None else min(deadline, max(self._ends_at, least))
@@ -221,7 +221,7 @@ class BoundedCalls:
             return
         result = self._stop_waiting(call)
         if not isinstance(result, NotReturned):
-            self.call(_LEAST_SECONDS, lambda: call.undo(result))
+            self.call(_MIN_SECONDS, lambda: call.undo(result))
 
     def _begin(self, call: _Call) -> bool:
         """Mark a call as started; return ``False`` if it was already started or prevented."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import threading
 import time
 import traceback
@@ -21,7 +20,7 @@ from cp_thirdparty._core.send import CALLS_END_AT, HIDDEN_RESULTS, Result
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import CallFacts, ThirdPartyError, TransportError
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._isolation import Raised, call_for, call_partner, end_copy, is_ctrl_c
+from cp_thirdparty.worker._isolation import ExitInFork, Raised, call_partner, call_with_timeout, is_ctrl_c
 from cp_thirdparty.worker._kinds import THIRD_PARTY, AnyClient, JobKind, create_client
 
 _T = TypeVar("_T")
@@ -96,7 +95,7 @@ class Clients:
         with self._lock:
             self._is_closed = True
             clients = (*self._before, *self._pair)
-        call_for(_CLOSE_SECONDS, _close, clients)
+        call_with_timeout(_CLOSE_SECONDS, _close, clients)
 
     def call(self, method: Callable[..., _T], *args: Any, **parameters: Any) -> _T | ThirdPartyError:
         """
@@ -107,9 +106,9 @@ class Clients:
         """
         hidden: list[tuple[BaseException, Result[Any]]] = []
         token = HIDDEN_RESULTS.set(hidden)
-        process_id = os.getpid()
         try:
-            return method(*args, **parameters)
+            with ExitInFork():
+                return method(*args, **parameters)
         except BaseException as failure:
             if is_ctrl_c(failure):
                 raise
@@ -121,7 +120,6 @@ class Clients:
             self._log_hook(failure)
             return _outcome(failure, result)
         finally:
-            end_copy(process_id)
             HIDDEN_RESULTS.reset(token)
 
     def _log_hook(self, failure: BaseException) -> None:

@@ -28,7 +28,7 @@ EXPIRY: Final = "expires_at"
 OPEN: Final = "open"
 DONE: Final = "done"
 
-# The most items of a `BatchWriteItem` (API reference).
+# Maximum number of items of a `BatchWriteItem` (API reference).
 _BATCH: Final = 25
 
 # A request that hangs must end long before the lease of a worker.

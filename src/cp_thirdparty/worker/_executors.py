@@ -20,7 +20,7 @@ from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
 from cp_thirdparty.worker._handler_failures import class_name
-from cp_thirdparty.worker._isolation import Raised, call_for, call_partner
+from cp_thirdparty.worker._isolation import Raised, call_partner, call_with_timeout
 from cp_thirdparty.worker._start_permit import (
     WITHDRAWN,
     Permits,
@@ -443,7 +443,7 @@ def _shut_down(pool: _Pool, emitter: Emitter) -> None:
     # Read before the shutdown, which removes the references to the processes.
     processes: Mapping[int, Any] | None = getattr(pool.executor, "_processes", None)
     hanging = list((processes or {}).values()) if pool.tasks and pool.running_at_break is None else []
-    problem = call_for(_SHUTDOWN_SECONDS, pool.executor.shutdown, wait=False)
+    problem = call_with_timeout(_SHUTDOWN_SECONDS, pool.executor.shutdown, wait=False)
     if problem is not None:
         emitter.log(logging.WARNING, "the executor's shutdown %s", problem)
     for process in hanging:

@@ -45,7 +45,7 @@ _STARTED: Final = (Stage.RUNNING, Stage.DECIDED, Stage.ENDED)
 _TOO_LATE: Final = "its handler could not start in time"
 
 
-def _wait_for_turn(_job: ClaimedJob) -> AbstractContextManager[bool]:
+def _enter_turn(_job: ClaimedJob) -> AbstractContextManager[bool]:
     return contextlib.nullcontext(True)
 
 
@@ -67,7 +67,7 @@ class JobFlow:
         log_problem: Logs a problem that was found after a handler has ended.
         may_claim: Returns whether the worker still claims jobs.
         wait: Waits before the next attempt for a job; returns ``False`` if it must not be made.
-        wait_for_turn: Returns a context manager that waits until the handler may run beside the running handlers.  Its
+        enter_turn: Returns a context manager that waits until the handler may run beside the running handlers.  Its
             value is ``False`` if the handler must no longer be called.
         clock: Returns the time in seconds.
     """
@@ -81,7 +81,7 @@ class JobFlow:
     log_problem: Callable[[ClaimedJob, str], object]
     may_claim: Callable[[], bool]
     wait: Callable[[ClaimedJob, float], bool]
-    wait_for_turn: Callable[[ClaimedJob], AbstractContextManager[bool]] = _wait_for_turn
+    enter_turn: Callable[[ClaimedJob], AbstractContextManager[bool]] = _enter_turn
     ends_at: float | None = None
     clock: Callable[[], float] = time.monotonic
 
@@ -205,7 +205,7 @@ class JobFlow:
     def _run(self, job: ClaimedJob) -> Outcome | None:
         """Run the handler, and retry if it was not called or crashed; return the outcome if the handler cannot run."""
         for pause in pauses():
-            with self.wait_for_turn(job) as may_run:
+            with self.enter_turn(job) as may_run:
                 if may_run and not self.seconds_left(job):
                     return self._end_after_timeout(job)
                 if not may_run and job.stage is Stage.CLAIMED:

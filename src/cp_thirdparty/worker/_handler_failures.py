@@ -24,14 +24,14 @@ from cp_thirdparty.worker.results import failure_details
 
 # The maximum length of the message of an error.  It leaves room for the job id, which is added after the message and
 # must not be removed when the complete text is truncated.
-_MOST_CHARACTERS: Final = 4000
+_MAX_CHARACTERS: Final = 4000
 # The maximum length of class names and job ids.  Real ones are much shorter.
 _LONGEST_NAME: Final = 100
 # Limits for the exceptions and frames that are read, because exception groups and tracebacks can have thousands of
 # parts.
-_MOST_RELATED: Final = 100
-_MOST_LOGGED: Final = 10
-_MOST_FRAMES: Final = 20
+_MAX_RELATED: Final = 100
+_MAX_LOGGED: Final = 10
+_MAX_FRAMES: Final = 20
 
 # Modules of this library that call the handler.  Their frames are the same in each traceback, so they are left out.
 _CALLERS: Final = frozenset(str(Path(__file__).with_name(name)) for name in ("runner.py", "_async_handlers.py"))
@@ -82,7 +82,7 @@ def explain(failure: BaseException, job_id: str) -> Explanation:
         if is_correct
         else "; from ".join(
             f"{_describe(one)} at {format_place(walk_tb(one.__traceback__)) or 'its start'}"
-            for one in related[:_MOST_LOGGED]
+            for one in related[:_MAX_LOGGED]
         ),
         error=_describe(chosen),
         where=format_place(walk_tb(chosen.__traceback__ or failure.__traceback__)),
@@ -136,7 +136,7 @@ def _find_row(error: BaseException) -> HandlerFailure:
 def _report(row: HandlerFailure, error: BaseException, job_id: str) -> FailureDetails:
     sentence = row.sentence if type(error) in _OURS or "{message}" not in row.sentence else FAILED
     # The message is read only if it is shown, because the messages of other exceptions may contain secrets.
-    message = printable(str(error), _MOST_CHARACTERS) if "{message}" in sentence else ""
+    message = printable(str(error), _MAX_CHARACTERS) if "{message}" in sentence else ""
     return _details(row.failure_type, sentence.format(message=message, error=class_name(error)), job_id)
 
 
@@ -149,7 +149,7 @@ def _related_exceptions(failure: BaseException) -> Iterator[BaseException]:
     """Yield an exception, the members of its group and its causes, each once."""
     waiting: list[BaseException] = [failure]
     seen: set[int] = set()
-    while waiting and len(seen) < _MOST_RELATED:
+    while waiting and len(seen) < _MAX_RELATED:
         one = waiting.pop(0)
         if id(one) in seen:
             continue
@@ -173,7 +173,7 @@ def _members(failure: BaseException) -> list[BaseException]:
 def _describe(error: BaseException) -> str:
     """Return the class name of an exception, with the message of the exception if this library wrote it."""
     is_ours = type(error) in _OURS or is_missing_extra(error)
-    message = f": {printable(str(error), _MOST_CHARACTERS)}" if is_ours else ""
+    message = f": {printable(str(error), _MAX_CHARACTERS)}" if is_ours else ""
     return f"{class_name(error)}{message}"
 
 
@@ -184,7 +184,7 @@ def format_place(frames: Iterable[tuple[FrameType, int]]) -> str:
         for code, line in ((frame.f_code, line) for frame, line in frames)
         if code.co_filename not in _CALLERS
     ]
-    return " > ".join(lines[-_MOST_FRAMES:])
+    return " > ".join(lines[-_MAX_FRAMES:])
 
 
 def printable(text: str, maximum: int) -> str:

@@ -98,7 +98,7 @@ class Invocation(Processing):
         except RuntimeError:
             work_here()
 
-    def _wait_for_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
+    def _enter_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
         if self._flow.seconds_left(job):
             return nullcontext(True)
         self._end_in_time()

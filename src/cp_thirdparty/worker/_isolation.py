@@ -1,13 +1,13 @@
 """
 Calls the partner's code, so that neither its exceptions nor its forks affect the worker.
 
-An exception is returned as a value.  If the code called `os.fork`, the child process ends when the code returns in it.
+An exception is returned as a value.  If the code called `os.fork`, the child process exits as soon as the code returns
+in the child.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -36,23 +36,23 @@ def call_partner(function: Callable[..., _T], *arguments: Any, **parameters: Any
     Raises:
         KeyboardInterrupt: Ctrl-C, in the main thread.
     """
-    process_id = os.getpid()
     try:
-        return function(*arguments, **parameters)
+        with ExitInFork():
+            return function(*arguments, **parameters)
     except BaseException as failure:
         if is_ctrl_c(failure):
             raise
         return Raised(type(failure).__name__)
-    finally:
-        end_copy(process_id)
 
 
-def call_for(seconds: float, function: Callable[..., object], *arguments: Any, **parameters: Any) -> str | None:
+def call_with_timeout(
+    seconds: float, function: Callable[..., object], *arguments: Any, **parameters: Any
+) -> str | None:
     """
-    Call a function of the partner in a separate thread, and wait at most so many seconds until it returns.
+    Call a function of the partner in a separate thread, and wait at most `seconds` seconds until it returns.
 
     Returns:
-        A description of the problem; ``None`` if the function returned.
+        The problem as a predicate, such as ``"raised ValueError"``; ``None`` if the function returned.
     """
     ended = threading.Event()
     found: list[object] = []
@@ -80,20 +80,21 @@ def is_ctrl_c(failure: BaseException) -> bool:
     return isinstance(failure, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
-def end_copy(process_id: int) -> None:
+class ExitInFork:
     """
-    End the current process if it is a fork of the process with this id.
+    A context manager for the partner's code, which exits if the current process is a fork at the end of the block.
 
-    That happens if the partner's code called `os.fork`, and the child then returned from the code or raised an
-    exception.  The child has copies of its parent's journal and connections, so it must not continue.  It ends at once
-    with `os._exit`.  The status is the one of `sys.exit` if the code called that; otherwise it is 1 after an exception
-    and 0 without one.
-
-    Args:
-        process_id: The id of the process before the partner's code was called.
+    The process is a fork if the partner's code called `os.fork` and then returned or raised an exception in the child.
+    The child has copies of its parent's journal and connections, so it must not continue.  It exits with `os._exit`.
+    The exit status is the argument of `sys.exit` if the code called that; otherwise it is 1 after an exception and 0
+    without one.
     """
-    if os.getpid() == process_id:
-        return
-    failure = sys.exc_info()[1]
-    status = failure.code if isinstance(failure, SystemExit) else failure is not None
-    os._exit(status if isinstance(status, int) else status is not None)  # pragma: no cover - in a forked child
+
+    def __enter__(self) -> None:
+        self._process_id = os.getpid()
+
+    def __exit__(self, _kind: object, failure: BaseException | None, _trace: object) -> None:
+        if os.getpid() == self._process_id:
+            return
+        status = failure.code if isinstance(failure, SystemExit) else failure is not None
+        os._exit(status if isinstance(status, int) else status is not None)  # pragma: no cover - in a forked child

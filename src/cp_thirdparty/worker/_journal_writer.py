@@ -64,8 +64,8 @@ class JournalWriter:
 
     Attributes:
         scope: The scope of the jobs that are written and taken over.
-        recovery_seconds: The most seconds between two calls of `recover`, for a journal with leases; infinity for
-            another journal.
+        recovery_seconds: Maximum number of seconds between two calls of `recover`, for a journal with leases; infinity
+            for another journal.
 
     Raises:
         JournalError: The journal failed, so it is not known whether the journal has leases.

@@ -39,15 +39,16 @@ from cp_thirdparty.worker.tokens import TokenLookup
 # Seconds for the last attempts to report results, after the grace has ended.
 _LAST_SECONDS: Final = 5.0
 
-# Least seconds to write the outcomes of unfinished jobs to the journal, even if the last attempts have used all time.
-_LEAST_END_SECONDS: Final = 0.5
+# Minimum number of seconds to write the outcomes of unfinished jobs to the journal, even if the last attempts have used
+# all time.
+_MIN_END_SECONDS: Final = 0.5
 
-# Least seconds of attempts for a job whose deadline has passed.  The deadline of a job from the journal is computed
-# with the system clock, which may have jumped.
-_LEAST_SECONDS: Final = 300.0
+# Minimum number of seconds of attempts for a job whose deadline has passed.  The deadline of a job from the journal is
+# computed with the system clock, which may have jumped.
+_MIN_SECONDS: Final = 300.0
 
-# The most ids of undecodable jobs that the health lists.
-_MOST_UNDECODABLE: Final = 1000
+# Maximum number of ids of undecodable jobs that the health lists.
+_MAX_UNDECODABLE: Final = 1000
 
 # The health of a worker that does not run.
 STOPPED_HEALTH: Final = WorkerHealth(
@@ -117,7 +118,7 @@ class Loop:
             log_problem=self._emitter.log_problem,
             may_claim=lambda: not self._stopping.is_set(),
             wait=self._wait,
-            wait_for_turn=self._wait_for_turn,
+            enter_turn=self._enter_turn,
             clock=settings.clock,
         )
         self._slots = Slots(settings.concurrency, self._work, self._emitter)
@@ -140,7 +141,7 @@ class Loop:
         self._grace_ends: float | None = None
         self._forced_at: float | None = None
         self._given_up = threading.Event()
-        self._undecodable: deque[str] = deque(maxlen=_MOST_UNDECODABLE)
+        self._undecodable: deque[str] = deque(maxlen=_MAX_UNDECODABLE)
         self._ending: set[str] = set()  # ids of the jobs that `_end` is ending in other threads
         self._kept: set[str] = set()  # ids of the jobs that the journal keeps
         self._has_lost = False
@@ -265,7 +266,7 @@ class Loop:
         """Return the seconds that are left for the end of the run: the grace plus the time for the last attempts."""
         ends_at = self._grace_ends if self._forced_at is None else self._forced_at
         left = 0.0 if ends_at is None else ends_at + _LAST_SECONDS - self._settings.clock()
-        return max(_LEAST_END_SECONDS, left)
+        return max(_MIN_END_SECONDS, left)
 
     def health(self) -> WorkerHealth:
         """Return the worker's health."""
@@ -341,7 +342,7 @@ class Loop:
     def _watch(self, job: ClaimedJob) -> None:
         """End a job whose time is over."""
         since = job.look_up_started_at
-        if since is not None and self._settings.clock() - since >= token_lookup.MOST_SECONDS:
+        if since is not None and self._settings.clock() - since >= token_lookup.MAX_SECONDS:
             if job.is_claimed:  # a claimed job is not ended, so that its result can still be reported
                 job.note_failure(self._settings.clock(), TimeoutError.__name__)
             else:
@@ -387,10 +388,10 @@ class Loop:
     def _work(self, job: ClaimedJob) -> None:
         self._run_and_close(job, self._flow.work)
 
-    def _wait_for_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
+    def _enter_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
         if self._forced_at is not None:
             self._run_and_close(job, self._end_after_grace)
-        return self._slots.wait_for_turn(job)
+        return self._slots.enter_turn(job)
 
     def _run_and_close(self, job: ClaimedJob, work: Callable[[ClaimedJob], Outcome | None]) -> None:
         try:
@@ -409,7 +410,7 @@ class Loop:
     def _wait(self, job: ClaimedJob, seconds: float) -> bool:
         """Wait between two attempts for a job; return ``False`` if there is no time left for another one."""
         now = self._settings.clock()
-        ends = [] if job.service_deadline is None else [max(job.service_deadline, job.began_at + _LEAST_SECONDS)]
+        ends = [] if job.service_deadline is None else [max(job.service_deadline, job.began_at + _MIN_SECONDS)]
         if self._on_outcome is not None and job.failing_since is not None:
             ends.append(job.failing_since + self._settings.grace)
         left = min((end - now for end in ends), default=seconds)

@@ -22,7 +22,7 @@ from cp_thirdparty.worker._settings import Settings
 from cp_thirdparty.worker._slots import Slots
 from cp_thirdparty.worker.journal import JournalEntry
 
-# The most seconds between two checks of the journal, even if no slot is free.
+# Maximum number of seconds between two checks of the journal, even if no slot is free.
 _CHECK_INTERVAL: Final = 30.0
 
 # Seconds to wait for more free slots before a poll, so that one poll requests jobs for all of them.

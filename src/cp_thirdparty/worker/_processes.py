@@ -50,7 +50,7 @@ _TURN_SECONDS: Final = 1.0
 # Seconds to wait until a killed process has ended.  Only an overloaded system takes longer.
 _KILL_SECONDS: Final = 5.0
 
-# The most log records of children that wait for the log handlers of the worker.  They need about 10 MiB.
+# Maximum number of log records of children that wait for the log handlers of the worker.  They need about 10 MiB.
 _RECORDS: Final = 5000
 
 # Seconds to write the last log records at the end of the run.
@@ -72,7 +72,7 @@ class ProcessPerJob:
     The setting that runs each job in its own process.  Create it with `processes`.
 
     Attributes:
-        count: The most processes at a time.
+        count: Maximum number of processes at a time.
         preload: Names of modules that are imported once, before the processes are forked.
 
     .. versionadded:: 0.2.0
@@ -94,8 +94,8 @@ def processes(n: int, *, preload: list[str] | tuple[str, ...] = ()) -> ProcessPe
     `EnvironmentTokens`, it gets the present client token of its job.
 
     Args:
-        n: The most processes at a time, at least 1 and at most the ``concurrency`` of the worker.  The worker then
-            works on at most ``n`` jobs at a time, whatever its ``concurrency`` is.
+        n: Maximum number of processes at a time, at least 1 and at most the ``concurrency`` of the worker.  The worker
+            then works on at most ``n`` jobs at a time, whatever its ``concurrency`` is.
         preload: Names of modules that are imported once, before the processes are forked, such as the module of the
             handler.  These modules must not start threads at import.  ``preload`` has no effect on Windows, where
             processes are not forked, or if the program has used the start method ``"forkserver"`` of

@@ -1,4 +1,4 @@
-"""One job of a `JobProcessor`, from its offer to its outcome, within the time until its process ends."""
+"""Process one job of a `JobProcessor`, before the time at which the process ends."""
 
 from __future__ import annotations
 
@@ -29,21 +29,23 @@ from cp_thirdparty.worker.tokens import TokenLookup
 
 _T = TypeVar("_T")
 
-# A job is not started if fewer seconds are left.  Two calls of CodePipeline and a report usually take a tenth of this.
-_LEAST_SECONDS: Final = 1.0
+# Minimum number of seconds that must be left to start a job.  Two calls to CodePipeline and a report usually take a
+# tenth of this.
+_MIN_SECONDS: Final = 1.0
 
 # Seconds before the end of the process that are reserved for the report.
 _REPORT_SECONDS: Final = 0.5
 
-# Seconds that a coroutine has to end after it was cancelled.  The shorter time is for processes that end soon.
+# Seconds to wait until a cancelled coroutine has ended.  The shorter timeout is used if the end of the process is
+# known.
 _CANCEL_TIMEOUT: Final = 5.0
 _SHORT_CANCEL_TIMEOUT: Final = 0.2
 
-# Seconds for the last attempts to report, after `process_async` was cancelled.
-_LAST_SECONDS: Final = 5.0
+# Seconds for the last calls after `stop()` or a cancellation.
+_STOP_SECONDS: Final = 5.0
 
-# Seconds between two checks of whether the time of a handler is over.
-_TICK: Final = 0.5
+# Seconds between two checks whether the handler has timed out.
+_CHECK_INTERVAL: Final = 0.5
 
 _STOPPED: Final = "The action's worker was stopped."
 
@@ -59,14 +61,15 @@ class Processing:
         offer: The job.
         tokens: Looks up client tokens; ``None`` for custom jobs, which have no client tokens.
         clients: The clients that make the calls.
-        create_engine: Creates the engine that runs the handler, from an event that is set when the job is stopped.
+        create_engine: Creates the engine that runs the handler; takes a `threading.Event` that is set when the job is
+            stopped.
         job_timeout: Seconds that the job may take after its claim.
         ends_at: When the process ends, as a time of `time.monotonic`; ``None`` if it does not end.
         emitter: Emits the events.
         recorder: Writes the journal; ``None`` for no journal.
         hold: Returns for how many seconds no other worker can take the job over, as for `Steps`.
         entry: The journal entry of the job; ``None`` for a new job.
-        for_report: Seconds before the end of the process that are reserved for the report; ``None`` for the default.
+        report_seconds: Seconds before the end of the process for the report; ``None`` for the default.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class Processing:
         recorder: Recorder | None = None,
         hold: HoldJob = hold_without_lease,
         entry: JournalEntry | None = None,
-        for_report: float | None = None,
+        report_seconds: float | None = None,
     ) -> None:
         self.job = ClaimedJob(offer, recorder=recorder or _NoJournal(), began_at=time.monotonic(), entry=entry)
         self.outcome: Future[Outcome] = Future()
@@ -90,7 +93,7 @@ class Processing:
         self._ends_at = ends_at
         self._emitter = emitter
         self._job_timeout = job_timeout
-        self._for_report = _REPORT_SECONDS if for_report is None else for_report
+        self._report_seconds = _REPORT_SECONDS if report_seconds is None else report_seconds
         self._cancel_timeout = find_cancel_timeout(ends_at)
         self._stopped = threading.Event()
         self._engine = create_engine(self._stopped)
@@ -104,8 +107,8 @@ class Processing:
             log_problem=emitter.log_problem,
             may_claim=self._may_claim,
             wait=self._wait,
-            wait_for_turn=self._wait_for_turn,
-            ends_at=None if ends_at is None else ends_at - self._for_report,
+            enter_turn=self._enter_turn,
+            ends_at=None if ends_at is None else ends_at - self._report_seconds,
             clock=time.monotonic,
         )
 
@@ -119,7 +122,7 @@ class Processing:
 
     def stop(self) -> None:
         """Prevent the claim of the job, and limit retries to a few seconds."""
-        ends_at = time.monotonic() + _LAST_SECONDS
+        ends_at = time.monotonic() + _STOP_SECONDS
         self._ends_at = ends_at if self._ends_at is None else min(self._ends_at, ends_at)
         self._stopped.set()
 
@@ -127,20 +130,21 @@ class Processing:
         """
         Work on the job in another thread, and return its outcome.
 
-        If the awaiting task is cancelled, the job ends before `asyncio.CancelledError` is raised.  A job that is not
-        claimed yet is not claimed any more; a claimed job without a result is reported as failed.
+        If the awaiting task is cancelled, this method reports the job first, for at most about 10 seconds, and then
+        raises `asyncio.CancelledError`.  A job that is not claimed yet is not claimed any more; a claimed job without a
+        result is reported as failed.
         """
         work = run_in_thread(self.run)
         outcome = asyncio.wrap_future(self.outcome)
         try:
-            while not (await asyncio.wait({outcome}, timeout=_TICK))[0]:
+            while not (await asyncio.wait({outcome}, timeout=_CHECK_INTERVAL))[0]:
                 if self.job.stage is Stage.RUNNING and not self._flow.seconds_left(self.job):
                     await run_in_thread(functools.partial(self.give_up, self._describe_timeout()))
             await asyncio.wait({work}, timeout=self._cancel_timeout)
         except asyncio.CancelledError:
             self.stop()
             both: set[asyncio.Future[Any]] = {outcome, run_in_thread(functools.partial(self.give_up, _STOPPED))}
-            await asyncio.wait(both, timeout=_LAST_SECONDS)
+            await asyncio.wait(both, timeout=_STOP_SECONDS)
             await asyncio.wait({work}, timeout=self._cancel_timeout)
             raise
         return outcome.result()
@@ -164,7 +168,7 @@ class Processing:
                 self._emitter.emit_outcome(outcome, details=self.job.details, seconds=seconds)
                 self._emitter.flush(math.inf if self._ends_at is None else self._ends_at - time.monotonic())
                 self.outcome.set_result(outcome)
-        except BaseException as failure:  # noqa: BLE001 - a bug of this library; the caller that waits raises it
+        except BaseException as failure:  # noqa: BLE001 - stored in `self.outcome`, so that the waiting caller raises it
             try:
                 self.outcome.set_exception(failure)
             except InvalidStateError:  # the job has its outcome already, so the error can only be logged
@@ -174,17 +178,18 @@ class Processing:
     def _describe_timeout(self) -> str:
         seconds = self._job_timeout
         if self._ends_at is not None and self.job.claimed_at is not None:
-            seconds = min(seconds, self._ends_at - self._for_report - self.job.claimed_at)
+            seconds = min(seconds, self._ends_at - self._report_seconds - self.job.claimed_at)
         return timeout_message(seconds)
 
     def _may_claim(self) -> bool:
         return not self._stopped.is_set() and has_time(self._ends_at)
 
-    def _wait_for_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
-        """Return whether the handler may run.  If no time is left, the job fails, because there is no journal."""
+    def _enter_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
+        """Return a context manager whose value is whether the handler may run; if not, set a failure as the result."""
         if not self._stopped.is_set() and self._flow.seconds_left(job):
             return nullcontext(True)
-        failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=_STOPPED)
+        message = _STOPPED if self._stopped.is_set() else self._describe_timeout()
+        failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)
         job.decide(failure, time.monotonic())
         return nullcontext(False)
 
@@ -205,13 +210,13 @@ class Processing:
 
 
 def find_cancel_timeout(ends_at: float | None) -> float:
-    """Return how many seconds a coroutine has to end after it was cancelled; fewer in a process that ends soon."""
+    """Return how many seconds to wait until a cancelled coroutine has ended."""
     return _CANCEL_TIMEOUT if ends_at is None else _SHORT_CANCEL_TIMEOUT
 
 
 def has_time(ends_at: float | None) -> bool:
     """Return whether enough time is left to start a job in a process that ends at ``ends_at`` (`time.monotonic`)."""
-    return ends_at is None or ends_at - time.monotonic() >= _LEAST_SECONDS
+    return ends_at is None or ends_at - time.monotonic() >= _MIN_SECONDS
 
 
 class _NoJournal:

@@ -20,7 +20,7 @@ from cp_thirdparty.worker.outcomes import Outcome, Released, Uncertain, Unsent
 # The error of a job that was not finished when the worker stopped.
 STOPPED: Final = "the worker was stopped"
 
-# The most seconds between two checks for unfinished jobs of other workers of the same journal that have ended.
+# Maximum number of seconds between two checks for unfinished jobs of other workers of the same journal that have ended.
 _INTERVAL: Final = 30.0
 
 # Seconds after which the worker tries again to acknowledge a job whose ownership is unknown.

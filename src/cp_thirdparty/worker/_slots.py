@@ -19,7 +19,7 @@ class Slots:
     Limits how many jobs the worker has at a time, and runs each in a thread.  Thread-safe.
 
     Args:
-        size: The most jobs at a time.
+        size: Maximum number of jobs at a time.
         work: Runs and reports a job.  It is called in the thread of a slot.
         emitter: Writes the log.
     """
@@ -110,13 +110,13 @@ class Slots:
             self._may_start.notify_all()
 
     def skip_wait(self, job: ClaimedJob) -> None:
-        """End the wait of a job in `wait_for_turn`, even if handlers of other jobs run."""
+        """End the wait of a job in `enter_turn`, even if handlers of other jobs run."""
         with self._lock:
             self._skips_wait.add(job)
             self._may_start.notify_all()
 
     def notify(self) -> None:
-        """Wake all threads that wait in `wait` or `wait_for_turn`, so that they check their conditions again."""
+        """Wake all threads that wait in `wait` or `enter_turn`, so that they check their conditions again."""
         with self._lock:
             self._notify()
 
@@ -126,7 +126,7 @@ class Slots:
             self._slot_freed.wait_for(condition, seconds)
 
     @contextmanager
-    def wait_for_turn(self, job: ClaimedJob) -> Generator[bool, None, None]:
+    def enter_turn(self, job: ClaimedJob) -> Generator[bool, None, None]:
         """Wait until the handler of a job may run; yield ``False`` if the handler must not be called any more."""
         with self._lock:
             self._waits_alone += job.must_run_alone

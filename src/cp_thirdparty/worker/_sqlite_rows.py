@@ -26,7 +26,7 @@ from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, S
 # The key of a scope in rows that version 0.1 wrote.
 NO_SCOPE: Final = ""
 
-# The most bytes of one value.  A result that CodePipeline accepts has less than 1 MiB as JSON.
+# Maximum number of bytes of one value.  A result that CodePipeline accepts has less than 1 MiB as JSON.
 _LONGEST_VALUE: Final = 2 << 20
 
 # SQL for the length of a value in bytes.  Before version 3.43, SQLite must read the complete value for it.
@@ -63,7 +63,7 @@ _OLD_COLUMNS: Final = (
     f"{limit('outcome')}, {OLD_CRASHES}, {limit('owner')}, NULL, {limit('changed_at')}, NULL"
 )
 
-# The value of `is_suspect` for a job whose handler is the only one that runs now.
+# The value of `is_suspect` for a job of a worker that runs no other handler until this one ends.
 ALONE: Final = 2
 
 # The end of the year 9999, in seconds since 1970.  Python cannot represent later dates.

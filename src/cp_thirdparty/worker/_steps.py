@@ -41,7 +41,7 @@ from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
 _T = TypeVar("_T")
 
-# Seconds before the first retry, and the most seconds before a retry.  Tests replace these two.
+# Seconds before the first retry, and maximum number of seconds before a retry.  Tests replace these two.
 _FIRST_PAUSE: Final = FIRST_RETRY_PAUSE
 _LONGEST_PAUSE: Final = LONGEST_RETRY_PAUSE
 

@@ -42,7 +42,7 @@ _FRESH: Final = 1.0
 _CHECKS: Final = 6
 
 # The part of a lease that must be left for a report.  With less time, a report would hardly succeed.
-_LEAST_PART: Final = 1 / 4
+_MIN_PART: Final = 1 / 4
 
 _OWN: Final = "#owner = :owner"
 _ENDED: Final[FinishedOutcome] = "ended by an operator"
@@ -147,12 +147,12 @@ class DynamoDBJournal:
 
     @property
     def is_durable(self) -> bool:
-        """``True``: the journal survives its process."""
+        """Always ``True``, because the records remain after the process ends."""
         return True
 
     @property
     def is_shared(self) -> bool:
-        """``True``: other processes can take jobs over."""
+        """Always ``True``, because other processes can take jobs over."""
         return True
 
     @property
@@ -185,16 +185,16 @@ class DynamoDBJournal:
             self._forget(job_id, owned)
 
     def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False, is_alone: bool = False) -> None:
-        """Record that the job belongs to this worker."""
+        """Write that this worker has claimed the job."""
         mark = ALONE if is_alone else int(is_suspect)
         self._change(job_id, JournalState.RUNNING, crashes=crashes, is_suspect=mark)
 
     def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:
-        """Record the result that is about to be reported."""
+        """Write the result that the worker is about to report."""
         self._change(job_id, JournalState.RESULT, result=text_of(result), may_be_accepted=int(may_be_accepted))
 
     def uncertain(self, job_id: str) -> None:
-        """Record that the job's ownership is unknown."""
+        """Write that the job's ownership is unknown."""
         self._change(job_id, JournalState.UNCERTAIN)
 
     def finish(self, job_id: str, outcome: FinishedOutcome) -> None:
@@ -231,7 +231,7 @@ class DynamoDBJournal:
         if owned is None or (self._timer() - owned.written_at >= _FRESH and not self._write(job_id, owned, owned.item)):
             return 0.0
         left = self._lease.seconds_left()
-        if left < self._lease.seconds * _LEAST_PART:
+        if left < self._lease.seconds * _MIN_PART:
             raise JournalError("the lease of this worker ends before a result can be reported")
         return left
 
@@ -305,7 +305,7 @@ class DynamoDBJournal:
 
         Args:
             older_than: A time in seconds since 1970.  Jobs that finished before it are deleted.
-            limit: The most jobs to delete.
+            limit: Maximum number of jobs to delete.
         """
         items = self._table.query(DONE, before=sort_by_time(max(older_than, 0.0)))
         old = list(islice((item for item in items if not _is_later(item.get("changed_at"), older_than)), limit))

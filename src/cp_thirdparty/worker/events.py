@@ -51,8 +51,8 @@ class JobEvent:
     =====================  =======  ===========================  =======================================================
     ``claimed``            INFO                                  CodePipeline accepted the claim; the handler may start
     ``reported``           INFO     ``seconds, failure_type``    CodePipeline has the result
-    ``handed_back``        INFO                                  the worker stops; CodePipeline offers the job again
-    ``lost_race``          DEBUG                                 another worker has the job
+    ``handed_back``        INFO                                  the job is not claimed; CodePipeline offers it again
+    ``lost_race``          DEBUG                                 another worker has the job, or its action type differs
     ``gone``               WARNING                               CodePipeline accepts no result for the job any more
     ``rejected``           WARNING                               the job was not claimed: no client token, details that
                                                                  cannot be read, ...
@@ -66,7 +66,7 @@ class JobEvent:
     ``journal_failed``     ERROR                                 the journal could not be written; the job continues
     ``uncertain``          ERROR                                 the ownership of the job is unknown; an operator should
                                                                  look at it
-    ``unsent``             ERROR    ``failure_type``             CodePipeline did not accept a result yet; the journal
+    ``unsent``             ERROR    ``failure_type``             CodePipeline has not confirmed a result; the journal
                                                                  keeps it
     ``released``           ERROR                                 this worker cannot continue a claimed job; the journal
                                                                  keeps it

@@ -1,4 +1,4 @@
-"""The protocol of journals, which record jobs so that another worker or start can continue them; `MemoryJournal`."""
+"""The protocol of journals, which let another worker or a restarted worker continue jobs; `MemoryJournal`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
     "SetAside",
 ]
 
-# The most finished jobs that a `MemoryJournal` keeps, so that the memory of a worker does not grow without a limit.
+# Maximum number of finished jobs that a `MemoryJournal` keeps, which limits the memory of a worker.
 _FINISHED_JOBS = 1000
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -47,13 +47,13 @@ class JournalState(str, Enum):
 
     CLAIMED = "CLAIMED"
     """
-    The job is claimed, its handler has not begun, and its worker has released it.
+    A worker claimed the job and released it before the handler ran.
 
     .. versionadded:: 0.2.0
     """
 
     RUNNING = "RUNNING"
-    """The job belongs to a worker, and its handler may run."""
+    """A worker has claimed the job.  The handler may not have started yet."""
 
     RESULT = "RESULT"
     """The job has a result that CodePipeline may not have yet."""
@@ -109,10 +109,11 @@ class JournalEntry:
 
     Attributes:
         job: The job.
-        scope: The scope of the workers that may take over the job.  ``None`` for a job that version 0.1 recorded: a
-            worker must compare the action type in the details of such a job with its own before it works on the job.
+        scope: The scope of the workers that may take over the job.  ``None`` for a job that version 0.1 recorded.
+            Before a worker processes such a job, it must compare the action type in the job's details with the worker's
+            action type.
         state: The progress of the job.
-        result: The result that is or was reported; ``None`` before the job has a result.
+        result: The result to report, or the reported result; ``None`` before the job has a result.
         may_be_accepted: Whether CodePipeline may have accepted the result.  ``False`` if each attempt to report it is
             known to have failed.
         outcome: ``"reported"``, ``"gone"`` or ``"ended by an operator"``; ``None`` for an unfinished job.
@@ -120,8 +121,8 @@ class JournalEntry:
         is_suspect: Whether the process of a worker crashed while it ran this job and others, so that any of these jobs
             may be the cause.
         is_owner_alive: Whether the worker that has the job is running; ``None`` if no worker has the job.
-        claimed_at: When the job was first `JournalState.RUNNING`, in seconds since 1970; ``None`` for a job that never
-            was, and for jobs that version 0.1 recorded.
+        claimed_at: When the job first got the state `JournalState.RUNNING` after its claim, in seconds since 1970;
+            ``None`` for a job that never had this state, and for jobs that version 0.1 recorded.
         changed_at: When the state last changed, in seconds since 1970.
     """
 
@@ -141,7 +142,7 @@ class JournalEntry:
 @attrs.frozen(kw_only=True)
 class SetAside:
     """
-    An unfinished job whose record cannot be read.  No worker takes it over.  It stays until an operator ends it.
+    An unreadable job, which is not finished.  No worker takes it over.  It stays until an operator ends it.
 
     Attributes:
         job_id: Id of the job.
@@ -155,7 +156,7 @@ class SetAside:
 @attrs.frozen(kw_only=True)
 class Recovered:
     """
-    The result of `Journal.recover`.
+    The jobs that `Journal.recover` has taken over, and the unreadable jobs that it has found.
 
     Attributes:
         entries: The jobs that the worker has taken over.
@@ -176,14 +177,15 @@ class Journal(Protocol):
     journal cannot be read or written.
 
     A worker calls the methods in separate threads.  It waits at most 60 seconds for a write and 300 seconds for
-    `recover` and `jobs`, and not longer than its grace.  If the method has not returned then, the call has failed.
+    `recover` and `jobs`.  After the worker begins to stop, it waits at most for its ``grace``.  If a method has not
+    returned by then, the worker treats the call as failed.
 
     `cp_thirdparty.testing.journal_conformance` tests a journal of your own.
     """
 
     @property
     def is_durable(self) -> bool:
-        """Whether the journal survives its process."""
+        """Whether the records remain after the process ends."""
         ...
 
     @property
@@ -196,9 +198,9 @@ class Journal(Protocol):
         Record that the job is about to be acknowledged.
 
         Returns:
-            ``False`` if a worker has the job, or if this object has an unfinished job with this id in another scope.  A
-            job in the state `JournalState.UNCERTAIN` may be claimed again, because CodePipeline offers only jobs that
-            no worker has acknowledged.
+            ``True`` if the job was recorded.  ``False`` if a worker has the job, or if this object has an unfinished
+            job with this id in another scope.  A job in the state `JournalState.UNCERTAIN` may be claimed again,
+            because CodePipeline offers only jobs that no worker has acknowledged.
         """
         ...
 
@@ -208,20 +210,20 @@ class Journal(Protocol):
 
     def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False, is_alone: bool = False) -> None:
         """
-        Record that the job belongs to this worker, and set `JournalEntry.claimed_at` if it is not set.
+        Write `JournalState.RUNNING` for a job that is claimed; set `JournalEntry.claimed_at` if it is not set.
 
         Args:
             job_id: Id of the job.
             crashes: How many times the process of a worker crashed while it ran this job and no other one.
             is_suspect: Whether the process of a worker crashed while it ran this job and others.
-            is_alone: Whether the handler of this job is the only one that runs now.  If the process of the worker
-                crashes, only this job gets one more crash, and the other jobs of the worker are not marked.
+            is_alone: Whether the worker runs no other handler until this one ends, because this handler may crash the
+                process.  If it does, only the record of this job changes: its ``crashes`` increases by one.
         """
         ...
 
     def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:
         """
-        Record the result that is about to be reported.
+        Write the result that the worker is about to report.  The new state is `JournalState.RESULT`.
 
         Args:
             job_id: Id of the job.
@@ -231,7 +233,7 @@ class Journal(Protocol):
         ...
 
     def uncertain(self, job_id: str) -> None:
-        """Record that the job's ownership is unknown."""
+        """Write that the job's ownership is unknown.  The new state is `JournalState.UNCERTAIN`."""
         ...
 
     def finish(self, job_id: str, outcome: FinishedOutcome) -> None:
@@ -244,8 +246,7 @@ class Journal(Protocol):
 
         Args:
             job_id: Id of the job.
-            has_begun: ``False`` if the handler of a job in the state `JournalState.RUNNING` never ran.  The new state
-                is then `JournalState.CLAIMED`.
+            has_begun: Whether the job's handler has begun.  If not, state ``RUNNING`` changes to ``CLAIMED``.
         """
         ...
 
@@ -253,12 +254,12 @@ class Journal(Protocol):
         """
         Take over the unfinished jobs of a scope that no running worker has.
 
-        If a worker ended without a release of its jobs, its jobs in the state `JournalState.RUNNING` are marked, in all
-        scopes.  A job that ran alone, or that was the only one in this state, gets one more crash.  Otherwise all these
-        jobs are marked as suspects.  A released job gets no mark.
+        If a worker ended without releasing its jobs, `recover` updates its `JournalState.RUNNING` jobs in all scopes:
+        if one of them ran alone, or if there is only one, its ``crashes`` increases by one; otherwise ``is_suspect`` of
+        all of them is set.  `recover` does not update a released job.
 
-        Jobs without a scope are taken over too; `release` them if they have another action type.  A record that cannot
-        be read is set aside and does not affect other jobs.
+        `recover` also takes over jobs without a scope.  The worker must `release` them if they have another action
+        type.  An unreadable record does not affect other jobs.
         """
         ...
 
@@ -272,7 +273,7 @@ class Journal(Protocol):
 
         Args:
             older_than: A time in seconds since 1970.  Jobs that finished before it are deleted.
-            limit: The most jobs to delete in this call, so that it does not block other calls for long.
+            limit: Maximum number of jobs to delete in this call, so that it does not block other calls for long.
         """
         ...
 
@@ -296,7 +297,7 @@ class LeasedJournal(Journal, Protocol):
 
     @property
     def recovery_seconds(self) -> float:
-        """The most seconds between two calls of `recover`, so that jobs are taken over in time."""
+        """Maximum number of seconds between two calls of `recover`, so that jobs are taken over in time."""
         ...
 
     def hold(self, job_id: str) -> float:
@@ -304,8 +305,8 @@ class LeasedJournal(Journal, Protocol):
         Confirm by a write that this object still has the job.
 
         Returns:
-            For how many seconds no other worker can take the job over; 0 if another worker has the job or may have it.
-            The worker ends its attempt to report the result within these seconds.
+            The number of seconds in which no other worker can take the job over; 0 if another worker has the job or may
+            have it.  The worker ends its attempt to report the result within these seconds.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be written.  The worker tries again later.
@@ -383,12 +384,12 @@ class MemoryJournal:
 
     @property
     def is_durable(self) -> bool:
-        """``False``: the journal ends with its process."""
+        """Always ``False``, because the records are lost when the process ends."""
         return False
 
     @property
     def is_shared(self) -> bool:
-        """``False``: no other process can take jobs over."""
+        """Always ``False``, because no other process can take jobs over."""
         return False
 
     def claim(self, job: AnyJob, scope: JobScope) -> bool:
@@ -405,7 +406,7 @@ class MemoryJournal:
     def withdraw(self, job_id: str) -> None:
         """Remove a job that was not acknowledged."""
         with self._lock:
-            self._end(job_id)
+            self._remove_unfinished(job_id)
 
     def running(
         self,
@@ -413,9 +414,9 @@ class MemoryJournal:
         *,
         crashes: int = 0,
         is_suspect: bool = False,
-        is_alone: bool = False,  # noqa: ARG002 - the journal ends with its process
+        is_alone: bool = False,  # noqa: ARG002 - the records are lost when the process ends
     ) -> None:
-        """Record that the job belongs to this worker."""
+        """Write that this worker has claimed the job."""
         with self._lock:
             row = self._change(job_id, JournalState.RUNNING)
             if row is not None:
@@ -423,14 +424,14 @@ class MemoryJournal:
                 row.claimed_at = row.changed_at if row.claimed_at is None else row.claimed_at
 
     def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:
-        """Record the result that is about to be reported."""
+        """Write the result that the worker is about to report."""
         with self._lock:
             row = self._change(job_id, JournalState.RESULT)
             if row is not None:
                 row.result, row.may_be_accepted = result, may_be_accepted
 
     def uncertain(self, job_id: str) -> None:
-        """Record that the job's ownership is unknown."""
+        """Write that the job's ownership is unknown."""
         with self._lock:
             self._change(job_id, JournalState.UNCERTAIN)
 
@@ -439,7 +440,7 @@ class MemoryJournal:
         with self._lock:
             row = self._change(job_id, JournalState.DONE)
             if row is not None:
-                self._end(job_id)
+                self._remove_unfinished(job_id)
                 row.outcome = outcome
                 self._finished[row.key] = row
             if len(self._finished) > _FINISHED_JOBS:
@@ -491,7 +492,7 @@ class MemoryJournal:
             row.state, row.changed_at = state, self._clock()
         return row
 
-    def _end(self, job_id: str) -> None:
+    def _remove_unfinished(self, job_id: str) -> None:
         row = self._owned.pop(job_id, None)
         if row is not None:
             del self._unfinished[row.key]

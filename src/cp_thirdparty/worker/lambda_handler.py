@@ -343,7 +343,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
             recorder=writer,
             hold=hold_without_lease if writer is None else writer.hold,
             entry=entry,
-            for_report=limits.for_report,
+            report_seconds=limits.report_seconds,
         )
         try:
             return invocation.run_in_time(failure)
@@ -397,15 +397,15 @@ class _Limits:
 
     Attributes:
         ends_at: When the last call must have ended, as a time of `time.monotonic`; ``None`` if there is no limit.
-        for_report: Seconds before ``ends_at`` that are reserved for the report.
+        report_seconds: Seconds before ``ends_at`` that are reserved for the report.
     """
 
     ends_at: float | None
-    for_report: float
+    report_seconds: float
 
     def seconds_left(self) -> float:
         """Return how many seconds are left until the time that is reserved for the report."""
-        return math.inf if self.ends_at is None else max(0.0, self.ends_at - self.for_report - time.monotonic())
+        return math.inf if self.ends_at is None else max(0.0, self.ends_at - self.report_seconds - time.monotonic())
 
 
 def _take_over(writer: JournalWriter, job_id: str, limits: _Limits) -> JournalEntry | None:

@@ -21,7 +21,7 @@ class Reported:
         job: The job.
         result: The reported result.
         is_confirmed: ``False`` if the response to a report was lost, and the response to the retry was that the job
-            already has a result.  This is most probably the reported result.
+            already has a result.  The accepted result is most probably this one.
     """
 
     job: AnyJob
@@ -32,7 +32,9 @@ class Reported:
 @attrs.frozen(kw_only=True)
 class LostRace:
     """
-    Another worker has the job.  Nothing was reported.
+    Another worker has the job, or the job has another action type.
+
+    CodePipeline has not confirmed a result from this worker.
 
     Attributes:
         job: The job.
@@ -48,7 +50,7 @@ class Gone:
 
     Attributes:
         job: The job.
-        error: Name of the last error, the status of the job, or the reason why it ended.
+        error: Name of the last error, the status of the job in CodePipeline, or why the job ended.
     """
 
     job: AnyJob
@@ -62,8 +64,8 @@ class Rejected:
 
     Attributes:
         job: The job.
-        reason: The reason, such as ``"no client token"``.  It contains no secret.  If the journal failed, it is the
-            shortened message of the error.
+        reason: The reason, such as ``"no client token"``.  It contains no secret.  If the journal failed, the reason is
+            the shortened message of its error.
         error: Name of the error that is the cause, or ``None``.
     """
 
@@ -89,7 +91,9 @@ class Uncertain:
 @attrs.frozen(kw_only=True)
 class HandedBack:
     """
-    The worker stopped before it claimed the job, so CodePipeline offers it again.
+    This worker did not start to claim the job, because it stops, has too little time left, or cannot start the job.
+
+    CodePipeline offers the job again.
 
     Attributes:
         job: The job.
@@ -101,8 +105,9 @@ class HandedBack:
 @attrs.frozen(kw_only=True)
 class Released:
     """
-    The job is claimed, or may have been claimed before this start, and has no result.  The journal keeps it for another
-    worker, or for a later start.
+    The job is claimed, or may have been claimed before this worker started, and has no result.
+
+    The journal keeps it for another worker, or for this worker after a restart.
 
     A `JobProcessor` has no journal, so its caller must keep the job.  Without a result, the job times out in
     CodePipeline.
@@ -121,10 +126,11 @@ class Released:
 @attrs.frozen(kw_only=True)
 class Unsent:
     """
-    The job has a result that CodePipeline did not accept in time.
+    The job has a result, and this worker has no confirmation that CodePipeline accepted it.
 
-    The journal keeps the result, and a later start reports it.  A `JobProcessor` has no journal, so its caller must
-    keep ``job`` and ``result``, and report the result again before the job times out.
+    CodePipeline may have accepted it if a response was lost.  The journal keeps the result, and another worker or this
+    worker after a restart reports it.  A `JobProcessor` has no journal, so its caller must keep ``job`` and ``result``,
+    and report the result again before the job times out.
 
     Attributes:
         job: The job.

@@ -226,7 +226,7 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Args:
             action_type_id: The action type.
-            max_batch_size: The most jobs, at least 1.
+            max_batch_size: Maximum number of jobs, at least 1.
             seconds_left: As for `process`, but for the poll and all its jobs together.  Jobs for which no time is left
                 are handed back.  If less than a second is left at the start, there is no poll and no outcome.
 
@@ -250,7 +250,7 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Args:
             action_type_id: The action type.
-            max_batch_size: The most jobs, at least 1.
+            max_batch_size: Maximum number of jobs, at least 1.
             seconds_left: As for `poll`.
 
         Yields:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import pickle
 import threading
 import time
@@ -26,7 +25,7 @@ from cp_thirdparty.worker._async_handlers import (
     is_async_callable,
 )
 from cp_thirdparty.worker._handler_failures import class_name, explain, explain_unreadable, timeout_message
-from cp_thirdparty.worker._isolation import end_copy
+from cp_thirdparty.worker._isolation import ExitInFork
 from cp_thirdparty.worker._kinds import AnyClient, JobKind, kind_of
 from cp_thirdparty.worker._start_permit import WITHDRAWN, BegunBeforeError
 from cp_thirdparty.worker.job import Job
@@ -140,20 +139,18 @@ class Runner(Generic[_ConfigurationT]):
             stopping: Set when the worker stops.
             cancel_timeout: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
         """
-        process_id = os.getpid()
         try:
-            job = self._create_job(
-                *(offer, details),
-                client=client,
-                client_token=client_token,
-                seconds_left=seconds_left,
-                cancelled=cancelled,
-                stopping=stopping,
-            )
+            with ExitInFork():
+                job = self._create_job(
+                    *(offer, details),
+                    client=client,
+                    client_token=client_token,
+                    seconds_left=seconds_left,
+                    cancelled=cancelled,
+                    stopping=stopping,
+                )
         except BaseException as failure:  # noqa: BLE001 - the configuration class may raise anything
             return _failure_result(failure, offer.job_id)
-        finally:
-            end_copy(process_id)
         handler_run = self._call(
             job,
             kind_of(offer),
@@ -197,20 +194,17 @@ class Runner(Generic[_ConfigurationT]):
     def _call(
         self, job: Job[Any], kind: JobKind, wait_for: Callable[[Awaitable[Result]], Result], seconds_left: float
     ) -> HandlerRun:
-        process_id = os.getpid()
         try:
-            returned = self.handler(job)
-            if inspect.isawaitable(returned):
-                returned = wait_for(returned)
-            return HandlerRun(result=kind.check_result(accept_result(returned)))
+            with ExitInFork():
+                returned = self.handler(job)
+                if inspect.isawaitable(returned):
+                    returned = wait_for(returned)
+                return HandlerRun(result=kind.check_result(accept_result(returned)))
         except HandlerTimeoutError:
             late = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=timeout_message(seconds_left))
             return HandlerRun(result=late, has_timed_out=True)
         except BaseException as failure:  # noqa: BLE001 - the job must get a result, even after SystemExit
-            end_copy(process_id)  # while the exception is handled, so that it decides the exit status
             return _failure_result(failure, job.id)
-        finally:
-            end_copy(process_id)
 
     def _open_artifacts(
         self,

@@ -107,12 +107,12 @@ class SqliteJournal:
 
     @property
     def is_durable(self) -> bool:
-        """``True``: the journal survives its process."""
+        """Always ``True``, because the records remain after the process ends."""
         return True
 
     @property
     def is_shared(self) -> bool:
-        """``True``: other processes can take jobs over."""
+        """Always ``True``, because other processes can take jobs over."""
         return True
 
     def claim(self, job: AnyJob, scope: JobScope) -> bool:
@@ -151,13 +151,13 @@ class SqliteJournal:
 
     def running(self, job_id: str, *, crashes: int = 0, is_suspect: bool = False, is_alone: bool = False) -> None:
         """
-        Record that the job belongs to this worker.
+        Write that this worker has claimed the job.
 
         Args:
             job_id: The job's id.
             crashes: How many times the process of a worker crashed while it ran this job and no other one.
             is_suspect: Whether the process of a worker crashed while it ran this job and others.
-            is_alone: Whether the handler of this job is the only one that runs now.
+            is_alone: Whether the worker runs no other handler until this one ends.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
@@ -169,7 +169,7 @@ class SqliteJournal:
 
     def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:
         """
-        Record the result that is about to be reported.
+        Write the result that the worker is about to report.
 
         Args:
             job_id: The job's id.
@@ -184,7 +184,7 @@ class SqliteJournal:
 
     def uncertain(self, job_id: str) -> None:
         """
-        Record that the job's ownership is unknown.
+        Write that the job's ownership is unknown.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
@@ -206,7 +206,7 @@ class SqliteJournal:
 
         Args:
             job_id: The job's id.
-            has_begun: ``False`` if the handler of a `JournalState.RUNNING` job never ran.
+            has_begun: Whether the job's handler has begun.  If not, state ``RUNNING`` changes to ``CLAIMED``.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.
@@ -264,7 +264,7 @@ class SqliteJournal:
 
         Args:
             older_than: A time in seconds since 1970.  Jobs that finished before it are deleted.
-            limit: The most jobs to delete.
+            limit: Maximum number of jobs to delete.
 
         Raises:
             cp_thirdparty.exceptions.JournalError: The file cannot be written.

@@ -18,7 +18,7 @@ ClientTokens: TypeAlias = Mapping[str, str | SecretStr] | Callable[[str], str | 
 """A mapping from client id to client token, or a callable that takes a client id and returns the client token."""
 
 
-MOST_SECONDS: Final = 20.0
+MAX_SECONDS: Final = 20.0
 """
 Seconds that a look-up may take.  If it takes longer, a job that is not claimed yet is given up.
 
@@ -105,7 +105,7 @@ class TokenLookup:
     def find(self, client_id: str) -> SecretStr | NoTokenError:
         """Return the client token of a client, or an error that has the reason.  This method does not raise."""
         began_at = time.monotonic()
-        if MOST_SECONDS <= began_at - self._running.get(client_id, began_at) < _RETRY_SECONDS:
+        if MAX_SECONDS <= began_at - self._running.get(client_id, began_at) < _RETRY_SECONDS:
             return NoTokenError("the look-up of its client token does not return", TimeoutError.__name__)
         self._running[client_id] = began_at
         token = call_partner(self, client_id)

@@ -51,7 +51,7 @@ __all__ = ["JobWorker"]
 
 _ConfigurationT = TypeVar("_ConfigurationT")
 
-# The most seconds between two checks of signals and deadlines.
+# Maximum number of seconds between two checks of signals and deadlines.
 _TICK = 0.25
 
 # Seconds that `connect` and `executor` have to return if the worker is stopped while it starts.
@@ -82,9 +82,9 @@ class JobWorker(Generic[_ConfigurationT]):
         client_tokens: A mapping or a callable from client id to client token; ``None`` for custom actions.
         journal: Records the jobs, so that they survive a crash; ``None`` for a `MemoryJournal`, which is lost in a
             crash.  The worker does not close it.
-        concurrency: The most jobs at a time, at least 1.  Polls request as many jobs as there are free slots.
-        max_jobs_per_client: The most jobs of one customer at a time, at least 1; ``None`` for no limit.  With a limit,
-            a customer whose jobs hang cannot use all slots.  More jobs of this customer are not claimed, so
+        concurrency: Maximum number of jobs at a time, at least 1.  Polls request as many jobs as there are free slots.
+        max_jobs_per_client: Maximum number of jobs of one customer at a time, at least 1; ``None`` for no limit.  With
+            a limit, a customer whose jobs hang cannot use all slots.  More jobs of this customer are not claimed, so
             CodePipeline offers them again, also to other workers.
         poll_interval: Seconds or a ``timedelta`` between two polls if a poll led to no claim.  Each pause is up to a
             fifth shorter or longer, so that many workers do not poll at the same time.  AWS's own sample worker polls
@@ -323,8 +323,8 @@ class JobWorker(Generic[_ConfigurationT]):
                 at once.  Works in the main thread only.
 
         Returns:
-            ``True`` if all jobs have ended and CodePipeline has all results.  ``False`` if the journal keeps a job for
-            a later start, if an operator should check a job, or if the journal failed.
+            ``True`` if all jobs have ended and CodePipeline has all results.  ``False`` if the journal keeps an
+            unfinished job, if an operator should check a job, or if the journal failed.
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: The caller has no such action type.

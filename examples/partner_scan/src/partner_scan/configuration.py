@@ -17,7 +17,7 @@ class ScanConfiguration:
 
         api_key: The customer's key at ExampleScan.
 
-        fail_on: The least severity that counts.
+        fail_on: Minimum severity that counts.
 
         max_findings: How many findings are let through.
     """
