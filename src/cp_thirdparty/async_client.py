@@ -41,14 +41,15 @@ class AsyncThirdPartyJobClient(AsyncioClient):
 
     Args:
         client: A CodePipeline client of aiobotocore, on aiohttp.  Its configuration is left unchanged.  You
-            remain responsible for closing it.  Its five third-party operations get this library's checks of responses;
-            its other operations do not change.
-        deadline: Seconds or a ``timedelta``, more than 0, that a call may take with all its attempts, including the
-            look-up of the host's name; ``None`` for no limit.
+            remain responsible for closing it.  Responses are checked only for calls through this class.  Your direct
+            calls of the wrapped client behave as before.
+        deadline: Seconds or a ``timedelta``, more than 0, that a call may take with all its attempts, including the DNS
+            lookup; ``None`` for no limit.
         wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.
-        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the task of the
-            call.  It must not be a coroutine function and must not block.  Its exceptions are logged and ignored.
+        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call, also if no request could be sent,
+            in the task of the call.  It is not called if a parameter breaks a rule.  It must not be a coroutine
+            function and must not block.  Its exceptions are logged and ignored.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The client is not a CodePipeline client of aiobotocore on
@@ -118,19 +119,19 @@ class AsyncThirdPartyJobClient(AsyncioClient):
         """
         Poll until stopped, and yield each job.
 
-        ``async for job in client.iter_third_party_jobs(mine):`` polls when the loop asks for a job and has received all
-        of the last poll, so it does not poll while the loop is busy.  It pauses after a poll without a job, and longer
-        after failed polls, up to a minute.  It logs each failure as a warning.  CodePipeline offers a job again if it
-        is not acknowledged.  ``break``, or a cancellation of the task, ends the iterator; after `close()` it raises an
+        ``async for job in client.iter_third_party_jobs(action_type_id):`` polls only when the loop needs another job
+        and every job of the last poll was yielded.  It does not poll while the loop body runs.  It pauses after a poll
+        without a job, and longer after failed polls, up to a minute.  It logs each failure as a warning.
+
+        ``break``, or a cancellation of the task, ends the loop.  After `close()`, the iterator raises an
         InvalidRequestError instead of polling.
 
         Args:
-            action_type_id: The action type whose jobs are wanted.
-            max_batch_size: Maximum number of jobs of one poll, at least 1.  CodePipeline offers jobs that are not
-                acknowledged again after about 30 seconds, also to other workers, so ask for only as many as you can
-                start.
-            poll_interval: Seconds or a ``timedelta``, more than 0, between two polls when no job waits; each pause is
-                up to a fifth shorter or longer, so that many workers do not poll at once.
+            action_type_id: The action type of the jobs to return.
+            max_batch_size: Maximum number of jobs of one poll, at least 1.  After about 30 seconds, CodePipeline offers
+                each unacknowledged job again, also to other workers.  So request only as many jobs as you can start.
+            poll_interval: Seconds or a ``timedelta``, more than 0, between two polls when no job waits; each pause has
+                a jitter of ±20 %, so that many workers do not poll at the same time.
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
@@ -146,7 +147,7 @@ class AsyncThirdPartyJobClient(AsyncioClient):
 
 class AsyncCustomJobClient(AsyncioClient):
     """
-    Call the five operations of jobs of CodePipeline's custom actions, for asyncio.
+    Call the five operations for jobs of custom actions, for asyncio.
 
     Parameters, results and errors are those of `cp_thirdparty.CustomJobClient`.  Everything else, such as the
     event loop of a client, is the same as for `cp_thirdparty.AsyncThirdPartyJobClient`.

@@ -43,15 +43,16 @@ class ThirdPartyJobClient(BlockingClient):
     A forked child process opens its own connections at its first call.
 
     Args:
-        client: A CodePipeline client of botocore or boto3.  Its configuration is left unchanged.  Its five third-party
-            operations get this library's checks of responses; its other operations do not change.
+        client: A CodePipeline client of botocore or boto3.  Its configuration is left unchanged.  Responses are checked
+            only for calls through this class.  Your direct calls of the wrapped client behave as before.
         deadline: Seconds or a ``timedelta``, more than 0, that a call may take with all its attempts; ``None`` for no
-            limit.  A look-up of the host's name may take longer.  A pause before an attempt may exceed the limit by a
+            limit.  A DNS lookup may take longer.  A pause before an attempt may exceed the limit by a
             second, and connecting to a host with several addresses may exceed it by ``connect_timeout``.
         wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.
-        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call that was sent, in the thread of the
-            call.  Its exceptions are logged and ignored.
+        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call, also if no request could be sent,
+            in the thread of the call.  It is not called if a parameter breaks a rule.  Its exceptions are logged and
+            ignored.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: The client is not a CodePipeline client, or a setting breaks
@@ -66,19 +67,20 @@ class ThirdPartyJobClient(BlockingClient):
         """
         Ask for jobs that wait for a worker.
 
-        CodePipeline offers a job again if it is not acknowledged within about 30 seconds.  AWS does not document this
-        time, but its own Jenkins plug-in waits that long.
+        If no worker acknowledges a job, CodePipeline offers it again after about 30 seconds.  AWS does not document
+        this time, but its own Jenkins plug-in waits that long.
 
         Args:
-            action_type_id: The action type whose jobs are wanted.
-            max_batch_size: The most jobs to return, at least 1; ``None`` leaves it to the service.
+            action_type_id: The action type of the jobs to return.
+            max_batch_size: Maximum number of jobs to return, at least 1; ``None`` for the default of the service.
 
         Returns:
             The jobs; an empty tuple if no job waits.
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
-            cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
+            cp_thirdparty.exceptions.ResponseDecodeError: The response does not match CodePipeline's API: a member
+                is missing or has a wrong type.
         """
         return self._call(THIRD_PARTY.request_poll(action_type_id, max_batch_size=max_batch_size))
 
@@ -95,11 +97,12 @@ class ThirdPartyJobClient(BlockingClient):
         Raises:
             cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
             cp_thirdparty.exceptions.InvalidClientTokenException: The client token does not belong to the job.
-            cp_thirdparty.exceptions.InvalidJobException: The job cannot be read.
-            cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
+            cp_thirdparty.exceptions.InvalidJobException: The job id is not valid, or the job was not found.
+            cp_thirdparty.exceptions.ResponseDecodeError: The response does not match CodePipeline's API: a member
+                is missing or has a wrong type.
         """
         request = THIRD_PARTY.request_details(job_id, client_token=client_token)
-        del client_token  # `request` hides it, and this frame is in every traceback
+        del client_token  # tracebacks of errors have this frame; `request` keeps the token as a `SecretStr`
         return self._call(request)
 
     def acknowledge_third_party_job(self, job_id: str, *, nonce: str, client_token: str | SecretStr) -> JobStatus:
@@ -112,15 +115,16 @@ class ThirdPartyJobClient(BlockingClient):
             client_token: The token that belongs to the job's client id, 1 to 256 characters.
 
         Raises:
-            cp_thirdparty.exceptions.InvalidNonceException: Another worker has claimed the job.  Do not process it and
-                report no result.  If an earlier acknowledgement of this process failed with an ``is_retry_safe`` of
-                ``None``, your process has probably claimed the job.
+            cp_thirdparty.exceptions.InvalidNonceException: Another worker has claimed the job: do not process it and
+                report no result.  Exception: an earlier acknowledgement by this process failed with
+                ``is_retry_safe=None``.  Then this process has probably claimed the job, so process it.
             cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
             cp_thirdparty.exceptions.InvalidClientTokenException: The client token does not belong to the job.
-            cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
+            cp_thirdparty.exceptions.ResponseDecodeError: The response does not match CodePipeline's API: a member
+                is missing or has a wrong type.
         """
         request = THIRD_PARTY.request_claim(job_id, nonce=nonce, client_token=client_token)
-        del client_token  # `request` hides it, and this frame is in every traceback
+        del client_token  # tracebacks of errors have this frame; `request` keeps the token as a `SecretStr`
         return self._call(request)
 
     def put_third_party_job_success_result(
@@ -158,7 +162,7 @@ class ThirdPartyJobClient(BlockingClient):
             current_revision=current_revision,
             execution_details=execution_details,
         )
-        del client_token  # `request` hides it, and this frame is in every traceback
+        del client_token  # tracebacks of errors have this frame; `request` keeps the token as a `SecretStr`
         self._call(request)
 
     def put_third_party_job_failure_result(
@@ -178,7 +182,7 @@ class ThirdPartyJobClient(BlockingClient):
             cp_thirdparty.exceptions.InvalidClientTokenException: The client token does not belong to the job.
         """
         request = THIRD_PARTY.request_failure(job_id, client_token=client_token, failure_details=failure_details)
-        del client_token  # `request` hides it, and this frame is in every traceback
+        del client_token  # tracebacks of errors have this frame; `request` keeps the token as a `SecretStr`
         self._call(request)
 
     def iter_third_party_jobs(
@@ -187,21 +191,20 @@ class ThirdPartyJobClient(BlockingClient):
         """
         Poll until stopped, and yield each job.
 
-        ``for job in client.iter_third_party_jobs(mine):`` polls when the loop asks for a job and has received all of
-        the last poll, so it does not poll while the loop is busy.  It pauses after a poll without a job, and longer
-        after failed polls, up to a minute.  It logs each failure as a warning.  CodePipeline offers a job again if it
-        is not acknowledged.
+        ``for job in client.iter_third_party_jobs(action_type_id):`` polls only when the loop needs another job and
+        every job of the last poll was yielded.  It does not poll while the loop body runs.  It pauses after a poll
+        without a job, and longer after failed polls, up to a minute.  It logs each failure as a warning.
 
-        ``break`` ends the iterator.  `close()`, from another thread or from a signal handler, ends a pause within a
-        quarter of a second, and the iterator raises an InvalidRequestError instead of polling.  An iterator is not
-        thread-safe: create one in each thread.
+        ``break`` ends the loop.  `close()`, from another thread or from a signal handler, ends a pause within a quarter
+        of a second, and the iterator raises an InvalidRequestError instead of polling.  An iterator is not thread-safe:
+        create one in each thread.
 
         Args:
-            action_type_id: The action type whose jobs are wanted.
-            max_batch_size: The most jobs of one poll, at least 1.  CodePipeline offers jobs that are not acknowledged
-                again after about 30 seconds, also to other workers, so ask for only as many as you can start.
-            poll_interval: Seconds or a ``timedelta``, more than 0, between two polls when no job waits; each pause is
-                up to a fifth shorter or longer, so that many workers do not poll at once.
+            action_type_id: The action type of the jobs to return.
+            max_batch_size: Maximum number of jobs of one poll, at least 1.  After about 30 seconds, CodePipeline offers
+                each unacknowledged job again, also to other workers.  So request only as many jobs as you can start.
+            poll_interval: Seconds or a ``timedelta``, more than 0, between two polls when no job waits; each pause has
+                a jitter of ±20 %, so that many workers do not poll at the same time.
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
@@ -219,7 +222,7 @@ class ThirdPartyJobClient(BlockingClient):
 
 class CustomJobClient(BlockingClient):
     """
-    Call the five operations of jobs of CodePipeline's custom actions, which you register in your own AWS account.
+    Call the five operations for jobs of custom actions, which you register in your own AWS account.
 
     Only the operations differ from those of `cp_thirdparty.ThirdPartyJobClient`: there is no client token, a poll
     returns the data of jobs, and a success may have output variables.  Each method also raises the errors that
@@ -243,17 +246,18 @@ class CustomJobClient(BlockingClient):
         Ask for jobs that wait for a worker.
 
         Args:
-            action_type_id: The action type whose jobs are wanted.
-            max_batch_size: The most jobs to return, at least 1; ``None`` leaves it to the service.
-            query_param: The queryable key of the action type's configuration, and the value of this key in the wanted
-                jobs; ``None`` for any job.
+            action_type_id: The action type of the jobs to return.
+            max_batch_size: Maximum number of jobs to return, at least 1; ``None`` for the default of the service.
+            query_param: A mapping with at most one entry: the queryable key of the action type's configuration, and the
+                value that the jobs must have for it.  ``None`` for any job.
 
         Returns:
             The jobs; an empty tuple if no job waits.
 
         Raises:
             cp_thirdparty.exceptions.ActionTypeNotFoundException: There is no such action type for the caller.
-            cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
+            cp_thirdparty.exceptions.ResponseDecodeError: The response does not match CodePipeline's API: a member
+                is missing or has a wrong type.
         """
         request = CUSTOM.request_poll(action_type_id, max_batch_size=max_batch_size, query_param=query_param)
         return self._call(request)
@@ -264,7 +268,8 @@ class CustomJobClient(BlockingClient):
 
         Raises:
             cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
-            cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
+            cp_thirdparty.exceptions.ResponseDecodeError: The response does not match CodePipeline's API: a member
+                is missing or has a wrong type.
         """
         return self._call(CUSTOM.request_details(job_id))
 
@@ -280,7 +285,8 @@ class CustomJobClient(BlockingClient):
             cp_thirdparty.exceptions.InvalidNonceException: As for
                 `cp_thirdparty.ThirdPartyJobClient.acknowledge_third_party_job`.
             cp_thirdparty.exceptions.JobNotFoundException: The job does not exist or no longer exists.
-            cp_thirdparty.exceptions.ResponseDecodeError: The response does not have the service's shape.
+            cp_thirdparty.exceptions.ResponseDecodeError: The response does not match CodePipeline's API: a member
+                is missing or has a wrong type.
         """
         return self._call(CUSTOM.request_claim(job_id, nonce=nonce))
 

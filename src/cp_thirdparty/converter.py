@@ -64,7 +64,7 @@ def structure(data: object, model: type[_T]) -> _T:
         model: A class of `cp_thirdparty.models`.
 
     Raises:
-        cp_thirdparty.exceptions.ResponseDecodeError: The data does not have the service's shape.  The error
+        cp_thirdparty.exceptions.ResponseDecodeError: The data does not match CodePipeline's API.  The error
             lists each problem with its path.
         TypeError: ``model`` is not a class of `cp_thirdparty.models`.
     """

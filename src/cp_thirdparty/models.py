@@ -1,7 +1,7 @@
 """
 Typed, immutable models of jobs, of their details and of their results.  Secrets are redacted.
 
-Each field has the service's name of its member in snake_case.  Strings from the service have no limits here, because
+Each field is named like the service's member, in snake_case.  Strings from the service have no limits here, because
 the service has exceeded its documented limits before.  The models that a client sends (`CurrentRevision`,
 `ExecutionDetails`, `FailureDetails`) are checked when they are created.
 
@@ -152,14 +152,14 @@ class ArtifactCredentials(Model):
     """
     Temporary AWS credentials for the job's artifacts.  They expire after 15 minutes; new job details have new ones.
 
-    The service does not send when they expire; the 15 minutes come from AWS's own Jenkins plug-in.
+    The service does not send the expiration time; the 15 minutes come from AWS's own Jenkins plug-in.
 
     Raises:
         TypeError: A value is not a string.
     """
 
     access_key_id: SecretStr | None = attrs.field(default=None, converter=_wrap)
-    """The access key, or ``None``."""
+    """The access key ID, or ``None``."""
     secret_access_key: SecretStr | None = attrs.field(default=None, converter=_wrap)
     """The secret key, or ``None``."""
     session_token: SecretStr | None = attrs.field(default=None, converter=_wrap)
@@ -207,7 +207,7 @@ class ActionConfiguration(Model):
     The values that the customer entered for the action.
 
     Each value is secret, unless a class for `cp_thirdparty.structure_configuration` declares it public.  The service
-    sends protected values in clear and does not mark them.
+    sends secret values too as plain text, and does not mark them.
 
     Raises:
         TypeError: A value is not a string.
@@ -279,8 +279,8 @@ class JobData(Model):
     """Credentials for the artifacts, or ``None``."""
     continuation_token: str | None = None
     """
-    The partner's own string from an earlier job of this action; ``None`` for the first job.  It is shown in clear, so
-    it must not contain secrets.
+    The partner's own string from an earlier job of this action; ``None`` for the first job.  It is shown unmasked,
+    so it must not contain secrets.
     """
     encryption_key: EncryptionKey | None = None
     """The key to encrypt output artifacts with; ``None`` means the AWS managed key."""
@@ -297,9 +297,11 @@ class JobData(Model):
     @property
     def inputs(self) -> Mapping[str, Artifact]:
         """
-        The input artifacts by name and in order, such as ``details.data.inputs["MyApp"]``.
+        A mapping of names to input artifacts, in the order of `input_artifacts`.
 
-        Each access to `inputs` or `outputs` creates the mapping in 1 to 4 µs: an action has at most ten artifacts.
+        Artifacts without a name are left out.  Example: ``details.data.inputs["MyApp"]``.
+
+        Each access creates a new mapping.  This takes only 1 to 4 µs, because an action has at most ten artifacts.
 
         .. versionadded:: 0.2.0
         """
@@ -308,7 +310,9 @@ class JobData(Model):
     @property
     def outputs(self) -> Mapping[str, Artifact]:
         """
-        The output artifacts by name and in order.
+        A mapping of names to output artifacts, in the order of `output_artifacts`.
+
+        Artifacts without a name are left out.  Each access creates a new mapping.
 
         .. versionadded:: 0.2.0
         """
@@ -322,7 +326,7 @@ class JobDetails(WeaklyReferenced, Model):
     id: str
     """The id of the job."""
     data: JobData
-    """What the job is about."""
+    """The input of the job: action type, configuration, pipeline, artifacts and credentials."""
     nonce: str
     """A value for the acknowledgement, so that only one worker claims the job.  Not a secret."""
 
@@ -348,7 +352,7 @@ class CustomJob(WeaklyReferenced, Model):
     id: str
     """The id of the job."""
     data: JobData
-    """What the job is about, with the credentials for its artifacts."""
+    """The input of the job: action type, configuration, pipeline, artifacts and credentials."""
     nonce: str
     """The same as `JobDetails.nonce`.  Only a poll returns it."""
     account_id: str | None = None
@@ -368,7 +372,7 @@ class CustomJob(WeaklyReferenced, Model):
 @attrs.frozen(kw_only=True, weakref_slot=False, repr=False)
 class CustomJobDetails(WeaklyReferenced, Model):
     """
-    The result of ``GetJobDetails``.  It has no nonce.
+    The response of ``GetJobDetails``.  It has no nonce.
 
     .. versionadded:: 0.2.0
     """
@@ -376,7 +380,7 @@ class CustomJobDetails(WeaklyReferenced, Model):
     id: str
     """The id of the job."""
     data: JobData
-    """What the job is about."""
+    """The input of the job: action type, configuration, pipeline, artifacts and credentials."""
     account_id: str | None = None
     """The AWS account of the pipeline, or ``None``."""
 
@@ -401,7 +405,7 @@ class LambdaJobEvent(WeaklyReferenced, Model):
     id: str
     """The id of the job."""
     data: JobData
-    """What the job is about.  It may be empty."""
+    """The input of the job: action type, configuration, pipeline, artifacts and credentials.  It may be empty."""
     account_id: str | None = None
     """The AWS account of the pipeline, or ``None``."""
     credentials_expire_at: datetime | None = None
@@ -413,8 +417,9 @@ class CurrentRevision(Model):
     """
     The revision that a successful job has produced.
 
-    The client truncates longer strings when it sends them, and ends them with ``…``.  A revision without `revision` or
-    `change_identifier` is not sent, because the service would refuse the result.
+    The client truncates strings that exceed their limit, and ends them with ``…``.  If `revision` or
+    `change_identifier` is an empty string, the client does not send the revision, because the service would refuse the
+    result.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
@@ -439,7 +444,7 @@ class ExecutionDetails(Model):
     """
     The progress that the customer's console shows.
 
-    The client truncates longer strings when it sends them, and ends them with ``…``.  It leaves out empty strings.
+    The client truncates strings that exceed their limit, and ends them with ``…``.  It leaves out empty strings.
 
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
@@ -464,7 +469,7 @@ class FailureDetails(Model):
     """
     Why a job failed.
 
-    The client truncates longer strings when it sends them, and ends them with ``…``.  It replaces an empty message,
+    The client truncates strings that exceed their limit, and ends them with ``…``.  It replaces an empty message,
     because the service would refuse it.
 
     Raises:

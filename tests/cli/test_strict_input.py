@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import shlex
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from support.command_line import command
 from support.typed_inputs import ACCEPTED, REFUSED, TYPE, Accepted, Refused, fail, poll, succeed
 
 from cp_thirdparty.__main__ import main
+from cp_thirdparty._cli.shorthand import parse_shorthand
+from cp_thirdparty._structuring.strict_input import InputError
 from cp_thirdparty.testing import LocalCodePipeline
 
 
@@ -51,6 +54,29 @@ def test_correct_input_is_sent(row: Accepted, service: LocalCodePipeline, capsys
     parameters = service.requests[-1].parameters
     assert parameters is not None
     assert {name: value for name, value in parameters.items() if name not in ("jobId", "clientToken")} == row.sent
+
+
+def test_the_time_of_a_long_shorthand_is_linear() -> None:
+    """A name with 100,000 spaces and no value took 8 s."""
+    began = time.thread_time()
+    with pytest.raises(InputError):
+        parse_shorthand("a" + " " * 100_000, str)
+    assert time.thread_time() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "members"),
+    [
+        ("a @ = x", {"a": "<x>"}),
+        ("a@@=x", {"a@": "<x>"}),
+        ("@=x", {"@": "x"}),
+        (" @=x", {"": "<x>"}),
+        (" a =x", {" a": "x"}),
+    ],
+)
+def test_an_at_sign_at_the_end_of_a_name_names_a_file(text: str, members: dict[str, str]) -> None:
+    """Spaces may follow the name and the at sign; a name that is only an at sign is a name."""
+    assert parse_shorthand(text, lambda path: f"<{path}>") == members
 
 
 def test_every_structure_is_checked_in_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from support import both_clients as both
-from support.async_scripted_server import TYPE, Script, client_of
+from support.async_scripted_server import TYPE, Script, client_of, raw_client
 from support.scripted_server import ReceivedRequest, Response, ScriptedServer, error, ok
 
-from cp_thirdparty import ActionTypeId, AsyncCustomJobClient, exceptions
+from cp_thirdparty import ActionTypeId, AsyncCustomJobClient, AsyncThirdPartyJobClient, exceptions
 from cp_thirdparty._core import asyncio_client
 from cp_thirdparty._core.backoff import LONGEST_PAUSE
 
@@ -207,6 +207,24 @@ def test_closing_the_client_ends_it(server: ScriptedServer, script: Script, paus
 
     asyncio.run(main())
     assert pauses == []
+
+
+def test_closing_a_wrapped_client_ends_its_iterators(server: ScriptedServer, script: Script) -> None:
+    """The caller's client stays open, calls still work, and `async with` allows iterators again."""
+    script.respond = _Queue(3)
+
+    async def main() -> list[str]:
+        async with raw_client(server.endpoint_url) as raw:
+            async with AsyncThirdPartyJobClient(raw) as client:
+                jobs = client.iter_third_party_jobs(TYPE)
+                found = [(await anext(jobs)).job_id]
+            with pytest.raises(exceptions.InvalidRequestError, match="client: must be open"):
+                await anext(jobs)
+            found.append((await client.poll_for_third_party_jobs(TYPE, max_batch_size=1))[0].job_id)
+            async with client:
+                return [*found, (await anext(client.iter_third_party_jobs(TYPE))).job_id]
+
+    assert asyncio.run(main()) == ["0", "1", "2"]
 
 
 def test_an_iterator_of_custom_jobs_polls_for_them(server: ScriptedServer, script: Script) -> None:

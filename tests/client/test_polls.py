@@ -217,8 +217,8 @@ def test_a_client_that_was_closed_is_not_polled(empty: ScriptedServer) -> None:
     assert empty.requests == []
 
 
-def test_closing_a_wrapped_client_ends_nothing() -> None:
-    """A wrapped client belongs to the caller: `close()` leaves it alone, and its iterators too."""
+def test_closing_a_wrapped_client_ends_its_iterators() -> None:
+    """`close()` ends the iterators of a wrapped client.  The caller's client stays open, and calls still work."""
     with ScriptedServer(_Service(2)) as server:
         raw: Any = both.session("blocking", "AKIDEXAMPLE", "made up").create_client(
             "codepipeline", region_name="us-east-1", endpoint_url=server.endpoint_url, config=Config(proxies={})
@@ -226,5 +226,7 @@ def test_closing_a_wrapped_client_ends_nothing() -> None:
         with ThirdPartyJobClient(raw) as polling:
             jobs = polling.iter_third_party_jobs(_TYPE)
             next(jobs)
-        assert next(jobs).job_id == "1"
+        with pytest.raises(exceptions.InvalidRequestError, match="client: must be open"):
+            next(jobs)
+        assert polling.poll_for_third_party_jobs(_TYPE, max_batch_size=1)[0].job_id == "1"
         raw.close()

@@ -98,7 +98,7 @@ _CREDENTIALS: dict[str, tuple[Setup, str, tuple[str, ...]]] = {
     "loop": (
         _profile("role_arn = a\nsource_profile = q\n[profile q]\nrole_arn = a\nsource_profile = p\n"),
         "create",
-        ("the source_profile settings form a circle: p, q",),
+        ("the source_profile settings form a loop: p, q",),
     ),
     "no source": (_profile(_ROLE), "create", ("source_profile 'base' does not exist", "profile 'p'")),
     "empty source": (
@@ -233,12 +233,12 @@ _CREDENTIALS: dict[str, tuple[Setup, str, tuple[str, ...]]] = {
     "program prints no time": (
         _process(_print_command(Version=1, Expiration=MARKER, **_KEYS)),
         "create",
-        ("credential_process: an expiration is not a time", "profile 'p'"),
+        ("credential_process: the expiration time of the credentials cannot be parsed", "profile 'p'"),
     ),
     "program prints expired credentials": (
         _process(_print_command(Version=1, Expiration="2000-01-01T00:00:00Z", **_KEYS)),
         "call",
-        ("they have expired", "custom-process"),
+        ("the refreshed credentials have already expired", "custom-process"),
     ),
     "half in the environment": (
         Setup({"AWS_ACCESS_KEY_ID": MARKER}),
@@ -264,7 +264,7 @@ _CREDENTIALS: dict[str, tuple[Setup, str, tuple[str, ...]]] = {
             }
         ),
         "create",
-        ("an expiration is not a time", "AWS_CREDENTIAL_EXPIRATION"),
+        ("the expiration time of the credentials cannot be parsed", "AWS_CREDENTIAL_EXPIRATION"),
     ),
     "none": (Setup(), "call", ("no AWS credentials were found",)),
     **{
@@ -284,7 +284,7 @@ _CREDENTIALS: dict[str, tuple[Setup, str, tuple[str, ...]]] = {
             }
         ),
         "create",
-        ("the metadata service returned no token, and its version 1 is disabled", "iam-role"),
+        ("the metadata service returned no token (IMDSv2), and IMDSv1 is disabled", "iam-role"),
     ),
     "container, dropped": (
         _container("dropped"),

@@ -300,7 +300,7 @@ def test_a_failure_without_a_session_is_explained(
 ) -> None:
     """If no session is known, the source of a setting is searched in the environment and the AWS configuration."""
     machine.apply(Setup(env))
-    assert str(reasons.explain(failure)) == text
+    assert str(reasons.find_error(failure)) == text
 
 
 @pytest.mark.parametrize(
@@ -314,14 +314,14 @@ def test_a_failure_without_a_session_is_explained(
 )
 def test_an_unknown_failure_is_not_explained(failure: Exception) -> None:
     """If the reason of a failure is unknown, no explanation is returned, so no setting is named."""
-    assert reasons.explain(failure) is None
+    assert reasons.find_error(failure) is None
 
 
 def test_an_invalid_configuration_file_does_not_stop_an_explanation(machine: Machine) -> None:
     """An AWS configuration file that became invalid after the client was created is ignored by the explanation."""
     machine.apply(Setup(config=MARKER))
     failure = botocore_exceptions.EndpointProviderError(msg="FIPS is enabled")
-    assert str(reasons.explain(failure)) == "config: is not possible for this endpoint"
+    assert str(reasons.find_error(failure)) == "config: is not possible for this endpoint"
 
 
 def test_the_representation_of_failure_frames_shows_no_variable() -> None:

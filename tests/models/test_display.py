@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from IPython.core.formatters import DisplayFormatter
 
 from cp_thirdparty import models
-from cp_thirdparty._rendering.tree import _STYLE
+from cp_thirdparty._rendering.tree import _CSS
 from cp_thirdparty.converter import structure
 from cp_thirdparty.enums import ActionCategory, ArtifactLocationType, EncryptionKeyType
 from cp_thirdparty.models import (
@@ -62,7 +62,7 @@ _TAGS = {
     "ul",
 }
 _ROOT_CLASS = "cp-thirdparty tex2jax_ignore mathjax_ignore"
-_CLASSES = {"cp-absent", "cp-name", "cp-note", "cp-secret", "cp-table", "cp-value", _ROOT_CLASS}
+_CLASSES = {"cp-placeholder", "cp-name", "cp-note", "cp-secret", "cp-table", "cp-value", _ROOT_CLASS}
 
 
 class _Read(HTMLParser):
@@ -390,7 +390,7 @@ def test_any_model_is_well_formed(model: Any) -> None:
     read = _Read(_html(model))
     assert read.tags <= _TAGS
     assert read.attributes <= {("open", None), *(("class", each) for each in _CLASSES)}
-    assert read.styles == [_STYLE.removeprefix("<style>").removesuffix("</style>")]
+    assert read.styles == [_CSS.removeprefix("<style>").removesuffix("</style>")]
     text = "".join(read.texts)
     assert text.isprintable()
     assert _words(_in_rich(model, width=40_000)) == _words(text)
@@ -407,7 +407,7 @@ def test_an_untrusted_name_is_not_mathematics() -> None:
 
 def test_the_style_fetches_nothing() -> None:
     """Nothing in the style names a resource or a colour of its own, which one of the themes would swallow."""
-    assert re.findall(r"url\(|@import|://|#[0-9a-f]{3}|rgb\(|white;|black", _STYLE) == []
+    assert re.findall(r"url\(|@import|://|#[0-9a-f]{3}|rgb\(|white;|black", _CSS) == []
 
 
 # --- what it leaves alone --------------------------------------------------------------------------------------------

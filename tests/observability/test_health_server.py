@@ -149,7 +149,7 @@ def test_a_probe_without_a_host_is_served() -> None:
 
 def test_clients_that_send_nothing_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """One too many is closed, and the others after a time, also if they send a byte now and then."""
-    monkeypatch.setattr(_health_server._Server, "most_connections", 2)
+    monkeypatch.setattr(_health_server._Server, "max_connections", 2)
     monkeypatch.setattr(_health_server._Handler, "seconds", 0.2)
     with HealthServer(lambda: _GOOD, port=0) as server, ExitStack() as stack:
         address = "127.0.0.1", server.port

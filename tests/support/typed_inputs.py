@@ -230,7 +230,15 @@ REFUSED = (
     _malformed_input("summary"),
     _malformed_input("=x"),
     _malformed_input("summary:x"),
-    *(_malformed_input(f"summary={text}") for text in ("[a", "{a=b", "{a", "[a,b]c", "{}}", "[" * 5000, "{a=" * 5000)),
+    *(_malformed_input(f"summary={text}") for text in ("[a", "{a=b", "{a", "[a,b]c", "{}}")),
+    *(
+        Refused(
+            succeed("--execution-details", f"summary={text * 5000}"),
+            "--execution-details: has too many nested lists or objects",
+            True,
+        )
+        for text in ("[", "{a=")
+    ),
     _malformed_input("summary=a,'b"),
     _malformed_input("summary=done,"),
     _malformed_input(",summary=done"),

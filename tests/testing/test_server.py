@@ -381,7 +381,7 @@ def test_a_time_that_has_passed_before_a_read_ends_the_request(
 
 def test_connections_that_send_nothing_are_bounded(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """One too many is closed, and the others after a time."""
-    monkeypatch.setattr(_http_server.HttpServer, "most_connections", 4)
+    monkeypatch.setattr(_http_server.HttpServer, "max_connections", 4)
     monkeypatch.setattr(_http_server.Handler, "seconds", 0.2)
     halves = [socket.create_connection(_address(service), timeout=60) for _ in range(6)]
     try:

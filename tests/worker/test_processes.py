@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import multiprocessing.forkserver
 import os
@@ -671,6 +672,18 @@ def test_a_child_creates_no_loggers_in_the_worker(caplog: pytest.LogCaptureFixtu
     _child_logs.write_record(sent[0])
     assert [(each.name, each.message) for each in caplog.records] == [("nobody.knows", "x")]
     assert "nobody.knows" not in logging.Logger.manager.loggerDict
+
+
+def test_a_record_of_a_child_has_a_maximum_size() -> None:
+    """The worker refuses a longer message and ends the job, so a handler's long record would end it."""
+    sent: list[bytes] = []
+    long = "\U0001f600" * 50_000  # twelve bytes of JSON each
+    record = logging.LogRecord(long, logging.WARNING, long, 1, long, None, None, func=long)
+    vars(record).update({f"extra{number}": long for number in range(60)}, taskName=long, threadName=long, **{long: 1})
+    record.exc_info = (ValueError, ValueError(long), None)
+    _child_logs.RecordSender(sent.append, "j").emit(record)
+    assert len(sent[0]) < _processes._LONGEST_MESSAGE / 3
+    assert list(json.loads(sent[0])["extras"]) == ["job_id", "extra0", "extra1"]
 
 
 def test_a_copy_of_a_child_sends_no_records(monkeypatch: pytest.MonkeyPatch) -> None:

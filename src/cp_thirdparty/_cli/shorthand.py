@@ -10,15 +10,15 @@ from cp_thirdparty._structuring.strict_input import InputError, check_unique
 
 __all__ = ["parse_shorthand"]
 
-# Each pattern can match a string in only one way.  So there is no backtracking, and the time is linear in the length.
-_NAME = re.compile(r"""(?P<name>[^=,"'\[\]{}]+?)(?P<is_file>@?)\s*=\s*""")
+# Each pattern can match a string in only one way.  So the time of a match is linear in the length of the string.
+_NAME = re.compile(r"""(?P<name>[^=,"'\[\]{}]+)=\s*""")
 _QUOTED = re.compile(r"""(?P<quote>["'])(?P<text>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)""", re.DOTALL)
 _PLAIN = re.compile(r"""(?![=\[{])(?:\\,|\\(?!,)|[^\\,"'\]}])*""")
 # The second or a later value of a list without brackets.  If `=` follows, it is the name of the next member instead.
 _NEXT_PLAIN = re.compile(r"""(?:\\,|\\(?!,)|[^\\,"'\[\]{}=])+""")
 _COMMA = re.compile(r"\s*,\s*")
 _SPACE = re.compile(r"\s*")
-_FORM = "must be JSON or NAME=VALUE,NAME=VALUE; a VALUE that has , = \" ' [ ] { } may need quotes"
+_SYNTAX_RULE = "must be JSON or NAME=VALUE,NAME=VALUE; a VALUE that has , = \" ' [ ] { } may need quotes"
 
 
 def parse_shorthand(text: str, read_file: Callable[[str], str]) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def parse_shorthand(text: str, read_file: Callable[[str], str]) -> dict[str, Any
     try:
         return _Parser(text, read_file).parse_all()
     except RecursionError:
-        raise InputError(_FORM) from None
+        raise InputError("has too many nested lists or objects") from None
 
 
 class _Parser:
@@ -41,40 +41,45 @@ class _Parser:
         self._at = 0
 
     def parse_all(self) -> dict[str, Any]:
-        members = [self._member(self._value)]
+        members = [self._parse_member(self._parse_value)]
         while self._at < len(self._text):
             self._take(_COMMA)
-            members.append(self._member(self._value))
+            members.append(self._parse_member(self._parse_value))
         return _to_object(members)
 
-    def _member(self, parse: Callable[[Callable[[str], str]], Any]) -> tuple[str, Any]:
-        name = self._take(_NAME)
-        value = parse(self._read_file if name["is_file"] else str)
-        return name["name"].rstrip(), value
+    def _parse_member(self, parse: Callable[[Callable[[str], str]], Any]) -> tuple[str, Any]:
+        name = self._take(_NAME)["name"].rstrip()
+        is_file = name.endswith("@") and name != "@"
+        return (name[:-1].rstrip(), parse(self._read_file)) if is_file else (name, parse(str))
 
-    def _value(self, read: Callable[[str], str]) -> Any:
-        """Parse a value, or a list without brackets, whose values are separated by commas."""
-        value = self._bounded_value(read)
+    def _parse_value(self, convert: Callable[[str], str]) -> Any:
+        """
+        Parse a value, or a list without brackets, whose values are separated by commas.
+
+        Args:
+            convert: `str`, or `read_file` for ``NAME@=``.
+        """
+        value = self._parse_single_value(convert)
         if isinstance(value, (list, dict)):
             return value
         values = [value]
         while (comma := _COMMA.match(self._text, self._at)) and not _NAME.match(self._text, comma.end()):
             self._at = comma.end()
-            values.append(read(self._parse_quoted() if self._is_quote() else self._plain(_NEXT_PLAIN)))
+            values.append(convert(self._parse_quoted() if self._is_quote() else self._parse_plain(_NEXT_PLAIN)))
         return value if len(values) == 1 else values
 
-    def _bounded_value(self, read: Callable[[str], str]) -> Any:
-        """Parse a value that ends before a comma, a bracket or a brace."""
+    def _parse_single_value(self, convert: Callable[[str], str]) -> Any:
+        """Parse one value: a list in brackets, an object in braces, or a quoted or unquoted string."""
         first = self._text[self._at : self._at + 1]
         if first == "[":
-            return self._items("]", lambda: self._bounded_value(read))
+            return self._parse_items("]", lambda: self._parse_single_value(convert))
         if first == "{":
-            return _to_object(self._items("}", lambda: self._member(self._bounded_value)))
-        value = read(self._parse_quoted() if self._is_quote() else self._plain(_PLAIN))
+            return _to_object(self._parse_items("}", lambda: self._parse_member(self._parse_single_value)))
+        value = convert(self._parse_quoted() if self._is_quote() else self._parse_plain(_PLAIN))
         self._take(_SPACE)
         return value
 
-    def _items(self, end: str, parse: Callable[[], Any]) -> list[Any]:
+    def _parse_items(self, end: str, parse: Callable[[], Any]) -> list[Any]:
         """Parse the items between two brackets or braces."""
         items: list[Any] = []
         self._at += 1
@@ -96,13 +101,13 @@ class _Parser:
         match = self._take(_QUOTED)
         return re.sub(rf"\\([\\{match['quote']}])", r"\1", match["text"])
 
-    def _plain(self, pattern: re.Pattern[str]) -> str:
+    def _parse_plain(self, pattern: re.Pattern[str]) -> str:
         return self._take(pattern)[0].replace("\\,", ",").rstrip()
 
     def _take(self, pattern: re.Pattern[str]) -> re.Match[str]:
         match = pattern.match(self._text, self._at)
         if match is None:
-            raise InputError(_FORM)
+            raise InputError(_SYNTAX_RULE)
         self._at = match.end()
         return match
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 import attrs
 from botocore.config import Config
@@ -52,6 +52,7 @@ _T = TypeVar("_T")
 _Method = TypeVar("_Method", bound=Callable[..., Coroutine[Any, Any, object]])
 
 _sleep = asyncio.sleep
+_NOT_OPEN: Final = "must be open: use it inside `async with`"
 
 
 def like_async_def(function: _Method) -> _Method:
@@ -85,6 +86,7 @@ class AsyncioClient(JobClientBase):
         super().__init__(deadline=deadline, wire_logs=wire_logs, on_call=on_call)
         self._settings = client if isinstance(client, _ClientSettings) else None
         self._client: AioBaseClient | None = None
+        self._is_closed = False  # ``True`` after `close` of a wrapped client, which stays open
         self._loop: asyncio.AbstractEventLoop | None = None
         if not isinstance(client, _ClientSettings):
             self._use_client(client)
@@ -150,13 +152,15 @@ class AsyncioClient(JobClientBase):
 
     async def close(self) -> None:
         """
-        Close the connections of a client that `create()` returned; do nothing for a wrapped client.
+        End the iterators that poll for jobs, and close the connections of a client that `create()` returned.
 
-        Running calls fail with a `cp_thirdparty.exceptions.TransportError`.
+        The iterators raise an error instead of polling.  A wrapped client stays open, and this class can still call its
+        operations.  Running calls of a client from `create()` fail with a `cp_thirdparty.exceptions.TransportError`.
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: The client was entered in another event loop.
         """
+        self._is_closed = self._settings is None
         if self._settings is None or self._client is None:
             return
         client = self._open_client()
@@ -165,6 +169,7 @@ class AsyncioClient(JobClientBase):
 
     async def __aenter__(self) -> Self:
         if self._settings is None:
+            self._is_closed = False
             return self
         if self._client is not None:
             raise InvalidRequestError("client", "must not be entered again before it is closed")
@@ -197,6 +202,8 @@ class AsyncioClient(JobClientBase):
         """Poll until the client is closed, and yield each job."""
         pace = PollPace(max_batch_size=max_batch_size, poll_interval=poll_interval)
         while True:
+            if self._is_closed:
+                raise InvalidRequestError("client", _NOT_OPEN, **unsent_facts(self._operations.poll, None))
             jobs: tuple[_T, ...] = ()
             with pace.count_failures():
                 jobs = await poll()
@@ -214,7 +221,7 @@ class AsyncioClient(JobClientBase):
 
     def _open_client(self, **facts: Unpack[CallFacts]) -> AioBaseClient:
         if self._client is None:
-            raise InvalidRequestError("client", "must be open: use it inside `async with`", **facts)
+            raise InvalidRequestError("client", _NOT_OPEN, **facts)
         loop = _running_loop()
         self._loop = self._loop or loop
         if loop is not self._loop:

@@ -131,12 +131,12 @@ class BlockingClient(JobClientBase):
 
     def close(self) -> None:
         """
-        Close the connections of a client that `create()` returned; do nothing for a wrapped client.
+        End the iterators that poll for jobs, and close the connections of a client that `create()` returned.
 
-        Iterators that poll for jobs end with an error.
+        The iterators raise an error.  A wrapped client stays open, and this class can still call its operations.
         """
+        self._is_closed = True
         if self._create_client is not None:
-            self._is_closed = True
             self._client.close()
 
     def __enter__(self) -> Self:

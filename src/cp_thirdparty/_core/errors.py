@@ -156,7 +156,7 @@ def _response_error(failure: Exception, call: Call) -> TransportError:
 def _sending_error(failure: Exception, call: Call) -> ThirdPartyError:
     if call.is_over():
         return TransportError("no connection before the deadline", **facts_of(call, Failure.TEMPORARY))
-    reason = reasons.explain(failure, call)
+    reason = reasons.find_error(failure, call)
     if reason is not None:
         return reason
     obstacle = call.obstacle
@@ -174,7 +174,7 @@ def _preparation_error(failure: Exception, call: Call) -> ThirdPartyError:
     if call.step is Step.SIGNING and call.is_over():
         facts = facts_of(call, Failure.TEMPORARY)
         return CredentialsError("the AWS credentials could not be loaded before the deadline", **facts)
-    reason = reasons.explain(failure, call)
+    reason = reasons.find_error(failure, call)
     if reason is not None:
         return reason
     facts = facts_of(call, Failure.PERMANENT)
@@ -190,7 +190,7 @@ def _preparation_error(failure: Exception, call: Call) -> ThirdPartyError:
 
 def configuration_error_of(failure: Exception) -> ThirdPartyError:
     """Return the error for an exception that botocore raised while a client was created."""
-    reason = reasons.explain(failure)
+    reason = reasons.find_error(failure)
     return reason or InvalidRequestError("client", f"botocore could not create it ({type(failure).__name__})")
 
 

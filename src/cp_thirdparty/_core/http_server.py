@@ -23,9 +23,9 @@ _MAX_HEADER_BYTES: Final = 128 << 10
 
 
 class BoundedServer(ThreadingHTTPServer):
-    """Serve each connection in its own thread, and close new connections while `most_connections` are open."""
+    """Serve each connection in its own thread, and close new connections while `max_connections` are open."""
 
-    most_connections: int = 256
+    max_connections: int = 256
     daemon_threads = True
     block_on_close = False  # server_close() closes all connections, and so ends their threads
 
@@ -34,7 +34,7 @@ class BoundedServer(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        """Bind the socket without a DNS look-up."""
+        """Bind the socket without a DNS lookup."""
         # Without a network, socket.getfqdn() in HTTPServer.server_bind() may take seconds.
         TCPServer.server_bind(self)
         self.server_port: int = self.server_address[1]
@@ -51,7 +51,7 @@ class BoundedServer(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve the connection in its own thread, or close it if too many connections are open."""
-        if len(self._connections) >= self.most_connections:
+        if len(self._connections) >= self.max_connections:
             self.shutdown_request(request)
             return
         self._connections.add(request)

@@ -1,8 +1,8 @@
 """
 Render a model as a tree for Jupyter and for rich, with every secret masked.
 
-Strings are untrusted, so invisible characters are escaped and long strings are truncated.  If an object is neither a
-model nor of a type that fields of models have, only the name of its type is shown.
+Strings are untrusted, so invisible characters are escaped and long strings are truncated.  For an object of another
+type than models and their fields, only the name of the type is shown.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Part(NamedTuple):
     """A value as a string that is safe to show, and a note that this module adds, such as the length."""
 
     text: str
-    kind: Literal["value", "secret", "absent"] = "value"
+    kind: Literal["value", "secret", "placeholder"] = "value"
     note: str = ""
 
 
@@ -51,31 +51,31 @@ class _Table(NamedTuple):
 class _Tree(NamedTuple):
     label: _Part
     line: _Line | None = None
-    rows: Sequence[_Tree] = ()
+    children: Sequence[_Tree] = ()
     table: _Table | None = None
     note: str = ""
 
 
 def _tree(label: str, value: Any) -> _Tree:
-    name = _text(label)
+    name = _string_part(label)
     if type(value).__name__ == "ActionConfiguration":
         value = value.configuration
     if isinstance(value, SecretMapping) and value:
-        rows = [_Tree(_text(key), _SECRET) for key in list(value)[:_MAX_ROWS]]
-        return _Tree(name, rows=rows, note=_note_of_hidden(value))
+        children = [_Tree(_string_part(key), _SECRET) for key in list(value)[:_MAX_ROWS]]
+        return _Tree(name, children=children, note=_note_of_omitted_rows(value))
     if isinstance(value, tuple) and value and all(attrs.has(type(item)) for item in value):
-        return _Tree(name, table=_table(value), note=_note_of_hidden(value))
+        return _Tree(name, table=_table(value), note=_note_of_omitted_rows(value))
     if attrs.has(type(value)) and type(value).__name__ not in _LINES:
-        return _Tree(name, rows=_rows(value))
-    return _Tree(name, _line(value), _further_rows(value))
+        return _Tree(name, children=_child_trees(value))
+    return _Tree(name, _line(value), _further_children(value))
 
 
-def _rows(model: Any) -> list[_Tree]:
+def _child_trees(model: Any) -> list[_Tree]:
     return [_tree(field.name, getattr(model, field.name)) for field in attrs.fields(type(model)) if field.repr]
 
 
-def _further_rows(value: Any) -> list[_Tree]:
-    """Return rows for the ids and the ARN of a pipeline, which the line with its path does not show."""
+def _further_children(value: Any) -> list[_Tree]:
+    """Return trees for the ids and the ARN of a pipeline, which the line with its path does not show."""
     if type(value).__name__ != "PipelineContext":
         return []
     members = {
@@ -92,7 +92,7 @@ def _table(items: Sequence[Any]) -> _Table:
     return _Table(headings, rows)
 
 
-def _note_of_hidden(items: Any) -> str:
+def _note_of_omitted_rows(items: Any) -> str:
     return f"… {len(items) - _MAX_ROWS:,} more" if len(items) > _MAX_ROWS else ""
 
 
@@ -105,17 +105,17 @@ def _part(value: object) -> _Part:
     if isinstance(value, SecretStr):
         return _SECRET.parts[0]
     if isinstance(value, str) and value:
-        return _text(value)
+        return _string_part(value)
     if isinstance(value, (datetime, int)):
-        return _text(str(value))
+        return _string_part(str(value))
     for empty in (None, "", (), SecretMapping({})):
         if type(value) is type(empty) and value == empty:
-            return _Part("{}" if isinstance(value, SecretMapping) else repr(value), "absent")
-    return _Part(_text(f"<{type(value).__name__}>").text, "absent")
+            return _Part("{}" if isinstance(value, SecretMapping) else repr(value), "placeholder")
+    return _Part(_string_part(f"<{type(value).__name__}>").text, "placeholder")
 
 
-def _text(value: str) -> _Part:
-    # str.__str__ also returns the value of an enumeration.
+def _string_part(value: str) -> _Part:
+    # For a member of a str enumeration, str.__str__ returns the value of the member.
     complete = str.__str__(value)
     note = f"… {len(complete):,} characters" if len(complete) > _MAX_CHARACTERS else ""
     return _Part(escape(complete[:_MAX_CHARACTERS]), note=note)
@@ -159,7 +159,7 @@ _SECRET = _Line([_Part(repr(SecretStr("")), "secret")])
 
 # All colours are mixed from the text colour of the page, so they are readable on any background.  Notebook pages have
 # their own CSS rules for tables and lists, such as striped rows.  !important overrides them.
-_STYLE = """<style>
+_CSS = """<style>
 .cp-thirdparty { color: inherit; background: transparent; line-height: 1.5; overflow-wrap: anywhere; text-align: left }
 .cp-thirdparty summary { display: list-item; cursor: pointer; margin: 0; padding: 0 }
 .cp-thirdparty details > :not(summary) { border-left: 1px solid currentColor;
@@ -180,7 +180,7 @@ _STYLE = """<style>
   border-top-color: color-mix(in srgb, currentColor 25%, transparent) !important }
 .cp-thirdparty th, .cp-thirdparty .cp-name { font-weight: 600 }
 .cp-thirdparty :is(bdi, th) { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .93em !important }
-.cp-thirdparty :is(.cp-absent, .cp-secret, .cp-note) { color: color-mix(in srgb, currentColor 70%, transparent) }
+.cp-thirdparty :is(.cp-placeholder, .cp-secret, .cp-note) { color: color-mix(in srgb, currentColor 70%, transparent) }
 .cp-thirdparty bdi { white-space: pre-wrap }
 .cp-thirdparty .cp-note { font-style: italic }
 </style>"""
@@ -200,14 +200,14 @@ def _html_document(root: _Tree) -> str:
     tree = _html_tree(root)
     # In a page of nbconvert, MathJax would format a file name with ``$1 and $2`` as mathematics.  The two classes
     # prevent that in MathJax 2 and 3.
-    return f'<div class="cp-thirdparty tex2jax_ignore mathjax_ignore">{_STYLE}{tree}</div>'
+    return f'<div class="cp-thirdparty tex2jax_ignore mathjax_ignore">{_CSS}{tree}</div>'
 
 
 def _html_tree(tree: _Tree) -> str:
     head = _html_part(tree.label, "cp-name")
     if tree.line is not None:
         head += f": {_html_line(tree.line)}"
-    body = "".join(f"<li>{_html_tree(row)}</li>" for row in tree.rows)
+    body = "".join(f"<li>{_html_tree(child)}</li>" for child in tree.children)
     body = f"<ul>{body}{_html_note(tree.note, 'li')}</ul>" if body else ""
     if tree.table is not None:
         body = f'<div class="cp-table">{_html_table(tree.table)}{_html_note(tree.note, "div")}</div>'
@@ -225,10 +225,10 @@ def _html_line(line: _Line) -> str:
     return line.separator.join(map(_html_part, line.parts))
 
 
-def _html_part(part: _Part, style: str = "") -> str:
+def _html_part(part: _Part, css_class: str = "") -> str:
     # <bdi> isolates a name in a right-to-left script, so that it does not reorder the characters beside it.
     note = f" {_html_note(part.note, 'span')}" if part.note else ""
-    return f'<bdi class="{style or f"cp-{part.kind}"}">{escape_html(part.text)}</bdi>{note}'
+    return f'<bdi class="{css_class or f"cp-{part.kind}"}">{escape_html(part.text)}</bdi>{note}'
 
 
 def _html_note(note: str, tag: str) -> str:
@@ -237,16 +237,16 @@ def _html_note(note: str, tag: str) -> str:
 
 # --- rich ------------------------------------------------------------------------------------------------------------
 
-_STYLES = {"value": "", "secret": "yellow", "absent": "dim"}
+_RICH_STYLES = {"value": "", "secret": "yellow", "placeholder": "dim"}
 
 
 def rich_tree(model: object) -> RichTree:
     """Return the tree of a model as a ``rich.tree.Tree``."""
     from rich.tree import Tree as RichTree  # noqa: PLC0415 - only rich calls this, so it is installed
 
-    def add_rows(branch: RichTree, tree: _Tree) -> RichTree:
-        for row in tree.rows:
-            add_rows(branch.add(_rich_head(row)), row)
+    def add_children(branch: RichTree, tree: _Tree) -> RichTree:
+        for child in tree.children:
+            add_children(branch.add(_rich_head(child)), child)
         if tree.table is not None:
             branch.add(_rich_table(tree.table))
         if tree.note:
@@ -254,7 +254,7 @@ def rich_tree(model: object) -> RichTree:
         return branch
 
     tree = _tree(type(model).__name__, model)
-    return add_rows(RichTree(_rich_head(tree)), tree)
+    return add_children(RichTree(_rich_head(tree)), tree)
 
 
 def _rich_head(tree: _Tree) -> Text:
@@ -270,7 +270,7 @@ def _rich_line(line: _Line) -> Text:
 
     # Text() and not rich's markup, because a name may contain markup such as "[red]".
     return Text(line.separator).join(
-        Text.assemble((part.text, _STYLES[part.kind]), (" " * bool(part.text and part.note) + part.note, "italic"))
+        Text.assemble((part.text, _RICH_STYLES[part.kind]), (" " * bool(part.text and part.note) + part.note, "italic"))
         for part in line.parts
     )
 

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, cast
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import Rule, rule_error
 from cp_thirdparty.artifacts._archive_tree import LONGEST_TARGET, Node, Tree
-from cp_thirdparty.artifacts._local_files import check_space, error_of
+from cp_thirdparty.artifacts._local_files import check_space, replace_failure
 from cp_thirdparty.artifacts._staging import Staging
 from cp_thirdparty.artifacts._transfer import Reporter
 from cp_thirdparty.artifacts._zip_content import copy_content
@@ -67,7 +67,7 @@ class Extraction:
                 self._root = self._target
                 self._extract(cast("BinaryIO", _CheckedFile(file, self._reporter.check)))
         except BaseException as failure:  # noqa: BLE001 - it is raised by the caller
-            return error_of(failure, self._reporter, self._root.joinpath(*self._within))
+            return replace_failure(failure, self._reporter, self._root.joinpath(*self._within))
         return None
 
     def _extract(self, file: BinaryIO) -> None:

@@ -83,14 +83,19 @@ _SHOWN_CODES: Final = frozenset(
 _ERRORS_BY_CODE: Final[tuple[tuple[frozenset[str], type[ThirdPartyError], str], ...]] = (
     (_NOT_FOUND, ArtifactNotFoundError, "S3 has no such object"),
     (_CREDENTIALS, CredentialsError, "S3 does not accept the credentials of the job"),
-    (_WRONG_REGION, ArtifactTransferError, "the bucket is in another region; give its region_name"),
+    (
+        _WRONG_REGION,
+        ArtifactTransferError,
+        "the bucket is in another region; pass the bucket's region as region_name to the artifact store",
+    ),
 )
 
 # Words that only messages of KMS contain.  Some of these messages name no action, such as "The ciphertext refers to a
 # customer master key that does not exist".
 _KMS_WORDS: Final = re.compile(r"\bKMS\b|\bciphertext\b|\bmaster key\b|:kms:", re.IGNORECASE)
 _S3_ACTION: Final = re.compile(r"\bs3:[A-Z]")
-# The action and the ARN of the key, in the message with which KMS denies access.  Nothing else of it is copied.
+# The action and the ARN of the key, in the message with which KMS denies access.  Nothing else of the message is
+# copied.
 _KMS_ACTION: Final = re.compile(r"\bkms:[A-Z][A-Za-z]{1,40}\b")
 _KMS_KEY: Final = re.compile(
     r"\barn:aws[a-z-]{0,20}:kms:[a-z0-9-]{1,30}:[0-9]{12}:(?:key|alias)/[\w/-]{1,256}", re.ASCII
@@ -98,20 +103,20 @@ _KMS_KEY: Final = re.compile(
 
 _FIRST_SERVER_ERROR_STATUS: Final = 500
 
-# Every other operation of this library writes an output artifact.
+# The S3 operations that read an input artifact.  All others write an output artifact.
 _READ_OPERATIONS: Final = frozenset({"GetObject", "HeadBucket", "HeadObject"})
 
 # Errors of botocore and of the operating system -> the text of our message.  A subclass comes before its base class,
-# because the first match counts.
+# because the first match is used.
 _TRANSPORT_ERRORS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.FlexibleChecksumError, "the bytes do not have the checksum that S3 reports"),
     (botocore_exceptions.ConnectTimeoutError, "no connection within the timeout"),
     (botocore_exceptions.ProxyConnectionError, "no connection to the proxy"),
-    (botocore_exceptions.SSLError, "the TLS connection could not be trusted or made"),
+    (botocore_exceptions.SSLError, "the TLS connection could not be opened, or its certificate is not trusted"),
     (botocore_exceptions.EndpointConnectionError, "no connection to the endpoint"),
     (botocore_exceptions.ReadTimeoutError, "no response within the timeout"),
-    (botocore_exceptions.IncompleteReadError, "the connection was closed before the end"),
-    (botocore_exceptions.ResponseStreamingError, "the connection was closed before the end"),
+    (botocore_exceptions.IncompleteReadError, "the connection was closed before the end of the response"),
+    (botocore_exceptions.ResponseStreamingError, "the connection was closed before the end of the response"),
     (botocore_exceptions.ConnectionClosedError, "the connection was closed before a response"),
     (botocore_exceptions.HTTPClientError, "the connection failed"),
     (TimeoutError, "no response within the timeout"),
@@ -121,10 +126,10 @@ _TRANSPORT_ERRORS: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 
 def call_s3(
-    work: Callable[[], _T], location: ObjectLocation, call: TransferCall, local: Path | None = None
+    work: Callable[[], _T], location: ObjectLocation, call: TransferCall, shown_path: Path | None = None
 ) -> tuple[_T | None, BaseException | None]:
     """
-    Call a function that sends requests to S3, and return its value or its error; one of the two is ``None``.
+    Call a function that sends requests to S3.  Return the function's value and ``None``, or ``None`` and its error.
 
     Meanwhile, the logs of botocore and s3transfer are withheld.  An error is returned and not raised, because the
     frames of this function and of the functions that it calls hold credentials.  The caller raises the error, and its
@@ -133,8 +138,9 @@ def call_s3(
     Args:
         work: The function to call.
         location: The artifact that the function reads or writes.
-        call: The limits of time and of response size.
-        local: The local file that the function reads or writes; ``None`` if there is none.
+        call: The limits of the transfer: its deadline, the cancellation of the job, and the size of responses.
+        shown_path: The path to show in an error about a local file; ``None`` to show the path of the operating system's
+            error.
     """
     redaction.install()
     connection.install()
@@ -142,7 +148,7 @@ def call_s3(
     try:
         return work(), None
     except BaseException as failure:  # noqa: BLE001 - Ctrl-C is raised again by the caller
-        error = _error_of(failure, location, local)
+        error = _error_of(failure, location, shown_path)
         if isinstance(error, CodePipelineJobError):
             error.job_id = show(location.job_id)
         clear_frames(failure)  # the frames hold credentials
@@ -151,7 +157,7 @@ def call_s3(
         CURRENT.reset(current)
 
 
-def _error_of(failure: BaseException, location: ObjectLocation, local: Path | None) -> BaseException:
+def _error_of(failure: BaseException, location: ObjectLocation, shown_path: Path | None) -> BaseException:
     # s3transfer belongs to an optional extra.  If its errors are not imported, it cannot have raised one.
     s3transfer = sys.modules.get("s3transfer.exceptions")
     if s3transfer is not None and isinstance(failure, s3transfer.RetriesExceededError):
@@ -170,14 +176,14 @@ def _error_of(failure: BaseException, location: ObjectLocation, local: Path | No
         if isinstance(failure, kind):
             return ArtifactTransferError(f"{location}: {text}", is_retry_safe=True)
     if isinstance(failure, OSError):
-        return file_error(failure, local)
+        return file_error(failure, shown_path)
     return ArtifactTransferError(
         f"{location}: the response could not be read ({type(failure).__name__})", is_retry_safe=False
     )
 
 
 def _find_denial(failure: botocore_exceptions.ClientError, location: ObjectLocation) -> tuple[str, str]:
-    """Return the IAM action that was denied, and the ARN of the resource that a policy must allow it on."""
+    """Return the denied IAM action, and the ARN of the resource for which a policy must allow this action."""
     # If KMS denies access, S3 returns its own code "AccessDenied".  Only the message names the KMS action and the key.
     message = str(failure.response.get("Error", {}).get("Message", ""))
     action, key = _KMS_ACTION.search(message), _KMS_KEY.search(message)

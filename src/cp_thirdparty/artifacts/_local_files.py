@@ -33,9 +33,9 @@ __all__ = [
     "check_space",
     "check_unchanged",
     "create_private_file",
-    "error_of",
     "file_error",
     "open_file",
+    "replace_failure",
     "to_path",
 ]
 
@@ -170,11 +170,12 @@ def create_private_file(parent: Path, is_over: Callable[[], bool]) -> Generator[
     Create a private temporary file that is open for reading and writing; remove it at the end of the ``with`` block.
 
     Args:
-        parent: The directory in which the file is created, inside a private directory.
-        is_over: Returns whether the work must end; see `PrivateDirectory`.
+        parent: The directory in which a new private directory for the file is created.
+        is_over: Returns whether the removal of old temporary directories must stop; see `PrivateDirectory`.
 
     Raises:
         cp_thirdparty.exceptions.ArtifactFileError: The file cannot be created.
+        cp_thirdparty.exceptions.ArtifactError: Another user has replaced the private directory.
     """
     with ExitStack() as stack:
         file = _open_private_file(stack, parent, is_over)
@@ -185,7 +186,7 @@ def create_private_file(parent: Path, is_over: Callable[[], bool]) -> Generator[
 
 
 def _open_private_file(stack: ExitStack, parent: Path, is_over: Callable[[], bool]) -> BinaryIO | ArtifactFileError:
-    """Create the file, and register the removal of its directory in the stack; return an error of the system."""
+    """Create the file, and register the removal of its directory; return an `ArtifactFileError` if this fails."""
     try:
         return stack.enter_context(PrivateDirectory(parent, is_over=is_over)).create_file(_TEMPORARY_NAME)
     except OSError as failure:
@@ -198,15 +199,15 @@ def _close(file: BinaryIO) -> None:
         file.close()
 
 
-def error_of(failure: BaseException, reporter: Reporter, path: LocalPath | None) -> BaseException:
+def replace_failure(failure: BaseException, reporter: Reporter, path: LocalPath | None) -> BaseException:
     """
-    Return the exception to raise in place of an exception that work on a local file raised.
+    Clear the frames of a failure, and return the exception to raise instead.
 
     The result is the exception of the caller's callback, an error of this library, or the same exception, such as
     `KeyboardInterrupt`.
 
     Args:
-        failure: The exception that was raised.
+        failure: The exception that work on a local file raised.
         reporter: Calls the callbacks of the caller, and keeps their exception.
         path: The path that was read or written; ``None`` for the path that `failure` contains.
     """

@@ -90,7 +90,9 @@ class ArtifactReader(io.RawIOBase):
                 if data:
                     return data
             self._release()  # the next request starts at the current position
-        raise ArtifactTransferError(f"{self._location}: the connection was closed before the end", is_retry_safe=True)
+        raise ArtifactTransferError(
+            f"{self._location}: the connection was closed before the end of the response", is_retry_safe=True
+        )
 
     def _request_body(self) -> Any:
         with pin_object(self._facts):

@@ -15,7 +15,7 @@ from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import is_ratio_exceeded, rule_error
 from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
 from cp_thirdparty.artifacts._bounds import Bounds
-from cp_thirdparty.artifacts._local_files import LocalPath, OnSkip, check_limits, error_of, file_error, to_path
+from cp_thirdparty.artifacts._local_files import LocalPath, OnSkip, check_limits, file_error, replace_failure, to_path
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import ProgressCallback, Reporter, check_callback
 from cp_thirdparty.artifacts._zip_directory import LONGEST_DIRECTORY
@@ -146,7 +146,7 @@ def write_archive(
     try:
         _create(source, target, file, _Creation(source, limits, reporter, on_skip))
     except BaseException as failure:  # noqa: BLE001 - raised below, without the frames, which hold bytes of files
-        error = error_of(failure, reporter, target)
+        error = replace_failure(failure, reporter, target)
     if error is not None:
         raise error
 

@@ -20,7 +20,7 @@ Every error that this library raises.
     │  └─ UntrustedResponseError   the response is not from CodePipeline
     ├─ CredentialsError         no, partial or expired AWS credentials
     ├─ InvalidRequestError      a parameter or setting is not valid; nothing was sent
-    ├─ ResponseDecodeError      a response that does not have the service's shape
+    ├─ ResponseDecodeError      a response that does not match CodePipeline's API
     ├─ ContinuationStateError   a continuation token that cannot be read as a state of the partner's class
     ├─ ConfigurationError       an action configuration that does not fit the partner's class
     ├─ ArtifactError
@@ -193,7 +193,7 @@ class InvalidClientTokenException(ServiceError):  # noqa: N818 - the service's n
 
 
 class InvalidJobException(ServiceError):  # noqa: N818 - the service's name
-    """The job was not found or cannot be read."""
+    """The job id is not valid, or the job was not found."""
 
 
 class InvalidJobStateException(ServiceError):  # noqa: N818 - the service's name
@@ -327,7 +327,7 @@ class _ProblemsError(CodePipelineJobError):
 
 class ResponseDecodeError(_ProblemsError):
     """
-    A document does not have the service's shape.
+    A document does not match CodePipeline's API: a member is missing or has a wrong type.
 
     Attributes:
         problems: Each problem with the path of the member in the service's names, such as

@@ -79,7 +79,7 @@ class HealthServer:
 
 
 class _Server(BoundedServer):
-    most_connections = 64
+    max_connections = 64
 
     def __init__(self, address: tuple[str, int], health: Callable[[], WorkerHealth], registry: Any) -> None:
         self.health = health

@@ -28,9 +28,11 @@ class HttpServer(BoundedServer):
         OSError: The port is in use.
     """
 
-    allow_reuse_port = False  # some versions of http.server set it, so that two services could share a port unnoticed
-    most_connections = 256  # each connection has a thread; the largest test has 64 clients with two connections each
-    request_queue_size = 128  # when 64 clients connect at once, some wait 1 to 4 s with the default of 5, now 0.05 s
+    # Some versions of http.server set it to True.  Then two services can use the same port without an error.
+    allow_reuse_port = False
+    max_connections = 256  # each connection has a thread; the largest test has 64 clients with two connections each
+    # With the default of 5, some of 64 simultaneous clients wait 1 to 4 s; with 128, 0.05 s.
+    request_queue_size = 128
 
     def __init__(self, exchange: Exchange, port: int) -> None:
         self.exchange = exchange
@@ -41,7 +43,7 @@ class Handler(BoundedHandler):
     """Respond to the requests of one connection."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # without it, each response of two writes waits 40 ms for an acknowledgement
+    disable_nagle_algorithm = True  # without it, a response that is sent in two writes waits 40 ms for a TCP ACK
 
     def do_POST(self) -> None:  # noqa: N802 - `http.server` calls a method of this name
         """Respond to a call of an operation."""

@@ -13,13 +13,26 @@ import attrs
 
 from cp_thirdparty._core.truncation import truncate
 
-# Limits for one record, so that a child process cannot fill the memory of the worker.
-_MOST_CHARACTERS: Final = 20_000
-_MOST_EXTRAS: Final = 50
+# Limits of one record.  The worker ends a job that sends a message longer than `_processes._LONGEST_MESSAGE`.
+_MAX_STRING_CHARACTERS: Final = 20_000  # of the message, of the traceback and of each extra
+_MAX_EXTRAS_CHARACTERS: Final = 45_000  # of the names and values of all extras together
+_MAX_NAME_CHARACTERS: Final = 4_096  # of each copied attribute; a path on Linux has at most 4,096 bytes
+_MAX_EXTRAS: Final = 50
 
 # The attributes that each record has.  All other attributes were passed as `extra`.
 _STANDARD: Final = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
-_SENT: Final = ("name", "levelno", "pathname", "lineno", "funcName", "created", "process", "processName", "threadName")
+# These attributes are copied.  `write_record` computes others from them, such as `levelname`.
+_COPIED_ATTRIBUTES: Final = (
+    "name",
+    "levelno",
+    "pathname",
+    "lineno",
+    "funcName",
+    "created",
+    "process",
+    "processName",
+    "threadName",
+)
 
 
 @attrs.frozen
@@ -28,11 +41,11 @@ class Levels:
     The levels of the worker's loggers.  A child process uses them to decide which records to send.
 
     Attributes:
-        disabled: The level that was set with `logging.disable`.
-        levels: The level of each logger by its name; the root logger has the name ``""``.
+        disabled_level: The level that was set with `logging.disable`.
+        levels: The level of each logger that has its own level, by name; the root logger has the name ``""``.
     """
 
-    disabled: int
+    disabled_level: int
     levels: Mapping[str, int]
 
     @classmethod
@@ -46,7 +59,7 @@ class Levels:
 
     def apply(self) -> None:
         """Set these levels in this process."""
-        logging.disable(self.disabled)
+        logging.disable(self.disabled_level)
         for name, level in self.levels.items():
             logging.getLogger(name).setLevel(level)
 
@@ -67,7 +80,7 @@ class RecordSender(logging.Handler):
         self._process_id = os.getpid()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send a record; do nothing in a process that the handler has forked."""
+        """Send a record; do nothing in a process that was forked after this `RecordSender` was created."""
         if os.getpid() != self._process_id:
             return
         try:
@@ -79,21 +92,32 @@ class RecordSender(logging.Handler):
             self._send(data)
 
     def _encode(self, record: logging.LogRecord) -> bytes:
-        fields: dict[str, Any] = {name: getattr(record, name) for name in _SENT}
-        fields["msg"] = truncate(record.getMessage(), _MOST_CHARACTERS)
+        fields: dict[str, Any] = {
+            name: _shorten(getattr(record, name), _MAX_NAME_CHARACTERS) for name in _COPIED_ATTRIBUTES
+        }
+        fields["msg"] = _shorten(record.getMessage())
         if record.exc_info:
-            fields["exc_text"] = truncate(logging.Formatter().formatException(record.exc_info), _MOST_CHARACTERS)
+            fields["exc_text"] = _shorten(logging.Formatter().formatException(record.exc_info))
         extras = {"job_id": self._job_id, **_extras(record)}
-        return json.dumps({**fields, "extras": dict(list(extras.items())[:_MOST_EXTRAS])}).encode()
+        return json.dumps({**fields, "extras": dict(list(extras.items())[:_MAX_EXTRAS])}).encode()
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
     """Return the attributes that were passed as `extra` and have a simple type; other values may contain secrets."""
     found: dict[str, Any] = {}
+    left = _MAX_EXTRAS_CHARACTERS
     for name, value in vars(record).items():
         if name not in _STANDARD and (value is None or type(value) in (bool, int, float, str)):
-            found[name] = truncate(value, _MOST_CHARACTERS) if isinstance(value, str) else value
+            short = _shorten(value)
+            size = len(name) + len(str(short))
+            if size <= left:
+                found[name] = short
+                left -= size
     return found
+
+
+def _shorten(value: Any, maximum: int = _MAX_STRING_CHARACTERS) -> Any:
+    return truncate(value, maximum) if isinstance(value, str) else value
 
 
 def write_record(data: bytes) -> None:
@@ -101,7 +125,7 @@ def write_record(data: bytes) -> None:
     with suppress(BaseException):
         fields = json.loads(data)
         extras = {name: value for name, value in fields.pop("extras").items() if name not in _STANDARD}
-        known = {name: fields[name] for name in (*_SENT, "msg")}
+        known = {name: fields[name] for name in (*_COPIED_ATTRIBUTES, "msg")}
         record = logging.makeLogRecord({**known, "exc_text": fields.get("exc_text"), **extras})
         record.levelname = logging.getLevelName(record.levelno)
         record.msecs = float(int(record.created % 1 * 1000))

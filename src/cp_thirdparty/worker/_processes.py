@@ -50,13 +50,13 @@ _TURN_SECONDS: Final = 1.0
 # Seconds to wait until a killed process has ended.  Only an overloaded system takes longer.
 _KILL_SECONDS: Final = 5.0
 
-# Maximum number of log records of children that wait for the log handlers of the worker.  They need about 10 MiB.
+# Maximum number of log records of children that wait for the log handlers.  They usually need about 10 MiB.
 _RECORDS: Final = 5000
 
 # Seconds to write the last log records at the end of the run.
 _FLUSH_SECONDS: Final = 1.0
 
-# The longest message of a child in bytes.  A log record of the library has at most a tenth of this size.
+# The longest message of a child in bytes.  A log record from `RecordSender` has at most a third of this size.
 _LONGEST_MESSAGE: Final = 4 * 1024 * 1024
 
 # The exit code that multiprocessing returns when it does not know the real exit code.
