@@ -85,8 +85,8 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
                 problems.append(f"{field.key}: {error.rule}")
         elif field.is_required:
             problems.append(f"{field.key}: required key missing")
-        elif field.make_absent is not None:
-            arguments[field.argument] = field.make_absent()
+        elif field.create_default is not None:
+            arguments[field.argument] = field.create_default()
     if problems:
         raise ConfigurationError(problems)
     try:
@@ -196,11 +196,11 @@ def _broken_limits(fields: tuple[Field, ...], description_length: int) -> Iterat
         broken = limits.text(field.key, limits.CONFIGURATION_KEY)
         if broken is not None:
             yield f"{field.name}: its key {broken}"
-        text = field.description.description
+        text = field.key_settings.description
         broken = None if text is None else limits.text(text, description_length)
         if broken is not None:
             yield f"{field.name}: its description {broken}"
-    queryable = [field for field in fields if field.description.queryable]
+    queryable = [field for field in fields if field.key_settings.queryable]
     if len(queryable) > 1:
         yield f"at most one key is queryable, not {', '.join(field.key for field in queryable)}"
     for field in queryable:
@@ -209,7 +209,7 @@ def _broken_limits(fields: tuple[Field, ...], description_length: int) -> Iterat
 
 
 def _property(field: Field, *, is_custom: bool) -> Any:
-    described = field.description
+    described = field.key_settings
     return {
         "name": field.key,
         **({"required": field.is_required} if is_custom else {"optional": not field.is_required}),

@@ -102,7 +102,7 @@ _REFUSED: list[tuple[tuple[str, ...], str]] = [
     ((".:Scan",), "MODULE:CLASS: the import of the module raises TypeError"),
     ((f"{_MADE}Missing",), "MODULE:CLASS: the module has no such class"),
     ((f"{_MADE}attrs",), "MODULE:CLASS: the class must be an attrs class, a dataclass or a pydantic model, not an"),
-    ((f"{_MADE}Lists",), "MODULE:CLASS: Lists.names: a configuration field is str"),
+    ((f"{_MADE}Lists",), "MODULE:CLASS: Lists.names: the type is not supported; use str"),
     ((f"{_MADE}Unknown",), "MODULE:CLASS: name 'Missing' is not defined"),
     ((f"{_MADE}Divides",), "MODULE:CLASS: the annotations of Divides raise ZeroDivisionError"),
     ((f"{_MADE}Many",), "MODULE:CLASS: Many: has 11 fields, and an action type has at most 10 properties"),

@@ -596,8 +596,8 @@ def test_a_type_error_holds_no_value() -> None:
 # --- classes that cannot be filled -----------------------------------------------------------------------------------
 
 _SUPPORTED = (
-    "a configuration field is str, SecretStr, int, float, bool, timedelta, an enum or a Literal of strings, a list[X] "
-    "or tuple[X, ...] of one of them, or one of them | None"
+    "the type is not supported; use str, SecretStr, int, float, bool, timedelta, an enum or a Literal of strings, a "
+    "list[X] or tuple[X, ...] of one of them, or one of them | None"
 )
 _Path = NewType("_Path", Path)
 

@@ -169,8 +169,8 @@ class _MoreArguments:
         self.value, self.more = value, more
 
 
-_NAME_A_KEY = 'Made.value: write Annotated[..., ConfigurationKey("Name")] to name the key of a field'
-_INIT = "its __init__ must take the fields by name, and nothing else"
+_NAME_A_KEY = 'Made.value: Annotated needs a ConfigurationKey; write Annotated[..., ConfigurationKey("Name")]'
+_INIT = "its __init__ must accept each field as a keyword argument, and need no other one"
 _MUST_BE = "the class must be an attrs class, a dataclass or a pydantic model"
 _BROKEN: list[tuple[Any, str]] = [
     (_Generic, "_Generic.value: _T is a type variable; derive a class that gives the field a type"),

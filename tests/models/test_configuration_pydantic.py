@@ -235,12 +235,12 @@ _Root = pydantic.RootModel[str]
 
 _BROKEN: list[tuple[type[Any], type[Exception], str]] = [
     (_Unknown, NameError, "_Missing"),
-    (_Nested, TypeError, "_Nested.value: a configuration field is str"),
-    (_Import, TypeError, "_Import.value: a configuration field is str"),
-    (_Choices, TypeError, "_Choices.value: the alias of a configuration field must be a string"),
+    (_Nested, TypeError, "_Nested.value: the type is not supported; use str"),
+    (_Import, TypeError, "_Import.value: the type is not supported; use str"),
+    (_Choices, TypeError, "_Choices.value: validation_alias must be a string"),
     (_Generic, TypeError, "_Generic.value: _T is a type variable"),
-    (_Text, TypeError, "_Text.value: write Annotated"),
-    (_Root, TypeError, "a RootModel has no fields"),
+    (_Text, TypeError, "_Text.value: Annotated needs a ConfigurationKey"),
+    (_Root, TypeError, "RootModel is not supported; derive the class from BaseModel"),
 ]
 
 

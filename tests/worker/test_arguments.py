@@ -181,7 +181,7 @@ _REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"handler": _yields_async}, TypeError, "handler: must return a result; a generator function does not"),
     ({"connect": None}, TypeError, "connect: must be a callable; NoneType is not callable"),
     ({"connect": lambda region: region}, TypeError, "connect: must be a callable; it must take no arguments"),
-    ({"configuration": _Lists}, TypeError, "configuration: _Lists.names: a configuration field is str, SecretStr"),
+    ({"configuration": _Lists}, TypeError, "configuration: _Lists.names: the type is not supported; use str"),
     ({"configuration": _Twins}, TypeError, "configuration: _Twins: more than one field has the key Name"),
     ({"configuration": _Unknown}, TypeError, "configuration: _Unknown: the name _Missing in its annotations"),
     ({"configuration": _Divides}, TypeError, "configuration: _Divides: its annotations raise ZeroDivisionError"),

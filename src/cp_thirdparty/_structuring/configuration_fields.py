@@ -62,7 +62,7 @@ class ConfigurationKey:
 class FieldType:
     """How a string is converted to the value of a field, and the type of CodePipeline's property for the field."""
 
-    convert: Callable[[str], Any]  # returns ``None`` for a string that breaks the rule
+    convert: Callable[[str], Any]  # returns ``None``, or raises `MismatchError`, for a string that breaks the rule
     rule: str = ""
     property_type: PropertyType = "String"
     is_secret: bool = False
@@ -83,9 +83,9 @@ class Field:
     argument: str  # the name of the constructor's argument
     key: str  # the configuration key that the customer knows
     type: FieldType
-    description: ConfigurationKey
+    key_settings: ConfigurationKey
     is_required: bool
-    make_absent: Callable[[], Any] | None  # None if the constructor has a default for an absent key
+    create_default: Callable[[], Any] | None  # for an absent key; ``None``: the constructor has a default
 
 
 def fields_of(model: Any) -> tuple[Field, ...]:
@@ -107,7 +107,7 @@ def has_fields(model: Any) -> bool:
 
 
 def is_pydantic(model: Any) -> bool:
-    """Return whether a class is a model of pydantic 2, without the import of pydantic."""
+    """Return whether a class is a model of pydantic 2; do not import pydantic."""
     return hasattr(model, "__pydantic_complete__") and hasattr(model, "model_validate_json")
 
 
@@ -115,16 +115,17 @@ def is_pydantic(model: Any) -> bool:
 def _fields_of_class(model: Any) -> tuple[Field, ...]:
     name = model.__qualname__
     fields = tuple(_pydantic_fields(model) if is_pydantic(model) else _init_fields(model))
-    twins = {field.key for field in fields if sum(other.key == field.key for other in fields) > 1}
-    if twins:
-        raise TypeError(f"{name}: more than one field has the key {', '.join(sorted(twins))}")
+    duplicate_keys = {field.key for field in fields if sum(other.key == field.key for other in fields) > 1}
+    if duplicate_keys:
+        raise TypeError(f"{name}: more than one field has the key {', '.join(sorted(duplicate_keys))}")
     if inspect.isabstract(model):
         raise TypeError(f"{name}: the class is abstract")
     if not is_pydantic(model):
         try:
             inspect.signature(model).bind(**{field.argument: None for field in fields})
         except TypeError:
-            raise TypeError(f"{name}: its __init__ must take the fields by name, and nothing else") from None
+            problem = "its __init__ must accept each field as a keyword argument, and need no other one"
+            raise TypeError(f"{name}: {problem}") from None
     return fields
 
 
@@ -132,75 +133,76 @@ def _init_fields(model: Any) -> Iterator[Field]:
     """Yield the fields of an attrs class or a dataclass that are arguments of its ``__init__``."""
     hints = typing.get_type_hints(model, include_extras=True)
     if any(isinstance(hint, dataclasses.InitVar) for hint in hints.values()):
-        raise TypeError(f"{model.__qualname__}: a configuration class has no InitVar")
+        raise TypeError(f"{model.__qualname__}: InitVar is not supported; use a normal field")
     declared: Iterable[Any] = attrs.fields(model) if attrs.has(model) else dataclasses.fields(model)
     for field in declared:
         if field.init:
-            # Only attrs has aliases, and only a dataclass keeps a factory in another attribute.
+            # Only attrs fields have an alias.  A dataclass stores the factory in `default_factory`, attrs in `default`.
             argument = getattr(field, "alias", None) or field.name
             defaults = (field.default, getattr(field, "default_factory", dataclasses.MISSING))
             has_default = any(one is not attrs.NOTHING and one is not dataclasses.MISSING for one in defaults)
-            make_absent = None if has_default else types.NoneType
-            yield _field(model, field.name, hints.get(field.name), make_absent, argument=argument)
+            create_default = None if has_default else types.NoneType
+            yield _field(model, field.name, hints.get(field.name), create_default, argument=argument)
 
 
 def _pydantic_fields(model: Any) -> Iterator[Field]:
     if model.__pydantic_root_model__:
-        raise TypeError(f"{model.__qualname__}: a RootModel has no fields")
+        raise TypeError(f"{model.__qualname__}: RootModel is not supported; derive the class from BaseModel")
     model.model_rebuild()  # an annotation may name a class that was defined later
     for name, field in model.model_fields.items():
         alias: Any = field.validation_alias
         if not isinstance(alias, (str, types.NoneType)):
-            raise TypeError(f"{model.__qualname__}.{name}: the alias of a configuration field must be a string")
+            raise TypeError(f"{model.__qualname__}.{name}: validation_alias must be a string")
         argument = name if alias is None or model.model_config.get("validate_by_alias") is False else alias
-        make_absent: Callable[[], Any] | None = None
+        create_default: Callable[[], Any] | None = None
         if field.is_required():
-            make_absent = types.NoneType
+            create_default = types.NoneType
         elif hasattr(model, "settings_customise_sources") and not field.default_factory_takes_validated_data:
             # A pydantic settings class would read absent fields from the worker's environment variables.  The customer
-            # has not set these, so the default of the field is passed to the constructor.
-            make_absent = functools.partial(field.get_default, call_default_factory=True)
+            # does not control these, so the default of the field is passed to the constructor.  A factory that needs
+            # the values of other fields can only be called by the constructor.
+            create_default = functools.partial(field.get_default, call_default_factory=True)
         annotation = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-        yield _field(model, name, annotation, make_absent, argument=argument, alias=alias)
+        yield _field(model, name, annotation, create_default, argument=argument, alias=alias)
 
 
 def _field(
     model: Any,
     name: str,
     annotation: Any,
-    make_absent: Callable[[], Any] | None,
+    create_default: Callable[[], Any] | None,
     *,
     argument: str,
     alias: str | None = None,
 ) -> Field:
-    """Create a field; ``make_absent`` is ``NoneType`` if the field has no default."""
+    """Create a field; ``create_default`` is ``NoneType`` if the field has no default."""
     place = f"{model.__qualname__}.{name}"
-    bare, extras, is_optional = _strip_annotation(annotation)
+    bare, metadata, is_optional = _strip_annotation(annotation)
     if isinstance(bare, TypeVar):
         raise TypeError(f"{place}: {bare.__name__} is a type variable; derive a class that gives the field a type")
     found = _find_type(bare) or (_pydantic_type(bare) if is_pydantic(model) else None)
     if found is None:
         raise TypeError(f"{place}: {_SUPPORTED}")
-    descriptions = [extra for extra in extras if isinstance(extra, ConfigurationKey)]
-    if not descriptions and any(isinstance(extra, str) or extra is ConfigurationKey for extra in extras):
-        raise TypeError(f'{place}: write Annotated[..., ConfigurationKey("Name")] to name the key of a field')
-    description = descriptions[-1] if descriptions else ConfigurationKey()  # the last one is the outermost
+    settings = [each for each in metadata if isinstance(each, ConfigurationKey)]
+    if not settings and any(isinstance(each, str) or each is ConfigurationKey for each in metadata):
+        raise TypeError(f'{place}: Annotated needs a ConfigurationKey; write Annotated[..., ConfigurationKey("Name")]')
+    key_settings = settings[-1] if settings else ConfigurationKey()  # the last one is the outermost
     return Field(
         name=name,
         argument=argument,
-        key=description.name or alias or "".join(word[:1].upper() + word[1:] for word in name.split("_")),
+        key=key_settings.name or alias or "".join(word[:1].upper() + word[1:] for word in name.split("_")),
         type=found,
-        description=description,
-        is_required=make_absent is types.NoneType and not is_optional,
-        make_absent=make_absent,
+        key_settings=key_settings,
+        is_required=create_default is types.NoneType and not is_optional,
+        create_default=create_default,
     )
 
 
 # --- types
 
 _SUPPORTED: Final = (
-    "a configuration field is str, SecretStr, int, float, bool, timedelta, an enum or a Literal of strings, a list[X] "
-    "or tuple[X, ...] of one of them, or one of them | None"
+    "the type is not supported; use str, SecretStr, int, float, bool, timedelta, an enum or a Literal of strings, a "
+    "list[X] or tuple[X, ...] of one of them, or one of them | None"
 )
 
 
@@ -208,16 +210,16 @@ def _strip_annotation(annotation: Any) -> tuple[Any, tuple[Any, ...], bool]:
     """
     Return a type without ``Annotated`` and ``None``, the arguments of ``Annotated``, and whether it may be ``None``.
 
-    ``Final``, `typing.NewType` and aliases are removed too, also if all of these are nested.  The arguments of an outer
-    ``Annotated`` follow those of an inner one.
+    ``Final``, `typing.NewType` and aliases are removed too, also if they are nested in each other.  The arguments of an
+    outer ``Annotated`` follow those of an inner one.
     """
-    extras: list[Any] = []
+    metadata: list[Any] = []
     is_optional = False
     while True:
         origin, members = typing.get_origin(annotation), typing.get_args(annotation)
         others = [member for member in members if member is not types.NoneType]
         if origin is Annotated:
-            annotation, extras = members[0], [*members[1:], *extras]
+            annotation, metadata = members[0], [*members[1:], *metadata]
         elif origin in (types.UnionType, typing.Union) and len(others) == 1:
             annotation, is_optional = others[0], True
         elif origin is Final:
@@ -227,7 +229,7 @@ def _strip_annotation(annotation: Any) -> tuple[Any, tuple[Any, ...], bool]:
         elif type(annotation).__name__ == "TypeAliasType" and origin is None:  # of typing since Python 3.12
             annotation = annotation.__value__
         else:
-            return annotation, tuple(extras), is_optional
+            return annotation, tuple(metadata), is_optional
 
 
 def _find_type(bare: Any) -> FieldType | None:
@@ -246,7 +248,7 @@ def _find_type(bare: Any) -> FieldType | None:
 
 
 def _pydantic_type(bare: Any) -> FieldType | None:
-    """Return the type ``str`` for pydantic's secrets, URLs and addresses, because pydantic converts the strings."""
+    """Return a string type for the secrets, URLs, email and IP types of pydantic, which converts the strings."""
     module, name = getattr(bare, "__module__", None), getattr(bare, "__name__", None)
     is_secret = module == "pydantic.types" and name in {"SecretStr", "SecretBytes"}
     return FieldType(str, is_secret=is_secret) if is_secret or module == "pydantic.networks" else None
@@ -276,7 +278,7 @@ def _sequence(container: type[Any], item: Any) -> FieldType | None:
     return FieldType(convert_items, is_secret=item_type.is_secret)
 
 
-# An item of a list and the comma after it.  The pattern takes linear time: it goes back by at most one character.
+# An item of a list and the comma after it.  The pattern takes linear time: it backtracks by at most one character.
 _ITEM: Final = re.compile(r"((?:\\[\\,]|[^,])*),")
 
 
@@ -297,9 +299,9 @@ def _to_int(text: str) -> int | None:
     return int(text) if _INTEGER.fullmatch(text) else None
 
 
-def _to_float(text: str, least: float = -sys.float_info.max, most: float = sys.float_info.max) -> float | None:
+def _to_float(text: str, minimum: float = -sys.float_info.max, maximum: float = sys.float_info.max) -> float | None:
     number = float(text) if _FLOAT.fullmatch(text) else math.nan
-    return number if least <= number <= most else None
+    return number if minimum <= number <= maximum else None
 
 
 def _to_timedelta(text: str) -> timedelta | None:
