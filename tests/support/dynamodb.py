@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,9 @@ require(process.argv[1])
 TABLE_NAME = "jobs"
 
 _TABLES = itertools.count(1)
+
+# The journals that the tests of one module have opened.
+_JOURNALS: weakref.WeakSet[DynamoDBJournal] = weakref.WeakSet()
 
 
 class Timer:
@@ -69,6 +73,7 @@ class Fleet:
         arguments.setdefault("client", self.client)
         journal = DynamoDBJournal(self.table_name, clock=clock, **arguments)
         self.journals.append(journal)
+        _JOURNALS.add(journal)
         return journal
 
     def crash(self, journal: DynamoDBJournal) -> None:
@@ -135,6 +140,10 @@ def moto_client() -> Generator[Any, None, None]:
 
     with mock_aws():
         yield _Locked(create_client())
+    # Otherwise the leases would log that the tables are gone, while later tests look at the log.
+    for journal in tuple(_JOURNALS):
+        journal._lease.stop()
+    _JOURNALS.clear()
 
 
 @contextmanager

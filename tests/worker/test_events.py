@@ -368,7 +368,7 @@ def test_a_record_has_time_and_thread_of_its_event(service: LocalCodePipeline) -
     """Although another thread writes it, later."""
     block, records = _Block("claimed"), list[logging.LogRecord]()
     before = time.time()
-    with _logging_to(_Handler(records.append)):
+    with _logging_to(_Handler(lambda record: "job_event" in record.__dict__ and records.append(record))):
         worker = make_worker(service, on_event=block.call)
         action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
         worker.run_once()
