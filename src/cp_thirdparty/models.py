@@ -326,7 +326,7 @@ class JobDetails(WeaklyReferenced, Model):
     id: str
     """The id of the job."""
     data: JobData
-    """The input of the job: action type, configuration, pipeline, artifacts and credentials."""
+    """Action type, configuration, pipeline, artifacts and credentials of the job."""
     nonce: str
     """A value for the acknowledgement, so that only one worker claims the job.  Not a secret."""
 
@@ -352,7 +352,7 @@ class CustomJob(WeaklyReferenced, Model):
     id: str
     """The id of the job."""
     data: JobData
-    """The input of the job: action type, configuration, pipeline, artifacts and credentials."""
+    """Action type, configuration, pipeline, artifacts and credentials of the job."""
     nonce: str
     """The same as `JobDetails.nonce`.  Only a poll returns it."""
     account_id: str | None = None
@@ -380,7 +380,7 @@ class CustomJobDetails(WeaklyReferenced, Model):
     id: str
     """The id of the job."""
     data: JobData
-    """The input of the job: action type, configuration, pipeline, artifacts and credentials."""
+    """Action type, configuration, pipeline, artifacts and credentials of the job."""
     account_id: str | None = None
     """The AWS account of the pipeline, or ``None``."""
 
@@ -405,7 +405,7 @@ class LambdaJobEvent(WeaklyReferenced, Model):
     id: str
     """The id of the job."""
     data: JobData
-    """The input of the job: action type, configuration, pipeline, artifacts and credentials.  It may be empty."""
+    """Action type, configuration, pipeline, artifacts and credentials of the job.  It may be empty."""
     account_id: str | None = None
     """The AWS account of the pipeline, or ``None``."""
     credentials_expire_at: datetime | None = None
