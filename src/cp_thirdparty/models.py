@@ -405,7 +405,7 @@ class LambdaJobEvent(WeaklyReferenced, Model):
     id: str
     """The id of the job."""
     data: JobData
-    """Action type, configuration, pipeline, artifacts and credentials of the job.  It may be empty."""
+    """Action type, configuration, pipeline, artifacts and credentials of the job.  The data may be empty."""
     account_id: str | None = None
     """The AWS account of the pipeline, or ``None``."""
     credentials_expire_at: datetime | None = None

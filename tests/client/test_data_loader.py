@@ -105,7 +105,7 @@ def test_uses_an_endpoint_that_a_person_has_added(entry: str, tmp_path: Path, mo
     text = _ENDPOINTS.read_text(encoding="utf-8").replace('\n      "codepipeline" :', '\n      "other" :')
     (tmp_path / "endpoints.json").write_text(text.replace(begin, begin + added, 1), encoding="utf-8", newline="")
     monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
-    keys = {"aws_access_key_id": "made-up", "aws_secret_access_key": "made-up"}
+    keys: dict[str, Any] = {"aws_access_key_id": "made-up", "aws_secret_access_key": "made-up"}
     for session in (_session(), botocore.session.Session()):
         client = session.create_client("codepipeline", region_name="us-east-1", **keys)
         assert client.meta.endpoint_url == "https://pipeline.internal.example"

@@ -367,8 +367,13 @@ def test_a_processor_has_the_context_variables_of_its_caller(service: LocalCodeP
 def test_a_record_has_time_and_thread_of_its_event(service: LocalCodePipeline) -> None:
     """Although another thread writes it, later."""
     block, records = _Block("claimed"), list[logging.LogRecord]()
+
+    def keep_events(record: logging.LogRecord) -> None:
+        if "job_event" in record.__dict__:
+            records.append(record)
+
     before = time.time()
-    with _logging_to(_Handler(lambda record: "job_event" in record.__dict__ and records.append(record))):
+    with _logging_to(_Handler(keep_events)):
         worker = make_worker(service, on_event=block.call)
         action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
         worker.run_once()
