@@ -32,7 +32,7 @@ _SECTIONS: Final = dict(_SECTION.findall(_PAGE.read_text(encoding="utf-8")))
 # What differs from run to run, and what the page has in its place.
 _VARIABLE: Final = (
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "JOB_ID"),
-    (r"\+36\d\d s off", "+3600 s off"),
+    (r"36\d\d s ahead", "3600 s ahead"),
     (r"longer than \d seconds", "longer than 3300 seconds"),
 )
 _OTHER_VERSION: Final = attrs.evolve(ACTION_TYPE, version="2")
