@@ -38,6 +38,8 @@ def _any_member(enum: Any) -> SearchStrategy[Any]:
     return st.sampled_from(enum) | _text.map(enum)
 
 
+# The fields are listed here.  If their types were read when this module is imported, for example by a pytest plugin
+# while freezegun has replaced `datetime`, the models would keep the replaced type.
 def _create_strategies() -> dict[type[Any], SearchStrategy[Any]]:
     s3_location = st.builds(models.S3Location, bucket_name=_text, object_key=_text)
     location = st.builds(
