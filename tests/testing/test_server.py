@@ -177,6 +177,7 @@ def test_closing_does_not_wait_for_the_poll_interval() -> None:
     closer = Thread(target=server.shutdown, daemon=True)
     closer.start()
     closer.join(60)
+    thread.join(60)  # `shutdown` returns in the last moments of the thread
     assert not thread.is_alive()
     server.server_close()
 
