@@ -32,6 +32,11 @@ def token_of(client_id: str) -> str | None:
     return TOKENS.get(client_id)
 
 
+def token_before(client_id: str, path: str) -> str | None:
+    """Have tokens only until there is a file."""
+    return None if Path(path).exists() else TOKENS.get(client_id)
+
+
 def token_in_this_process(client_id: str, process_id: int) -> str | None:
     """Have tokens in one process only."""
     return TOKENS.get(client_id) if os.getpid() == process_id else None
@@ -133,6 +138,15 @@ def die_once(job: AnyJob, directory: str) -> Succeeded:
     except FileExistsError:
         return Succeeded()
     os._exit(9)
+
+
+def die_with_the_result(job: AnyJob, path: str) -> Succeeded:
+    """End successfully, but let the process of Dask die when the result is requested from it."""
+    from distributed import get_worker  # noqa: PLC0415 - only Dask runs this handler
+
+    write_line(path, job.id)
+    get_worker().handlers["get_data"] = lambda **_: os._exit(9)
+    return Succeeded()
 
 
 def die(_job: AnyJob) -> Succeeded:

@@ -832,7 +832,7 @@ def test_without_a_place_for_files_a_job_counts_as_begun(
 
 
 _NOTES: set[str] = set()
-_PROBLEMS: list[Exception] = []
+_PROBLEMS: list[Exception | None] = []
 
 
 class _Event:
@@ -842,8 +842,9 @@ class _Event:
         self._name = name
 
     def is_set(self) -> bool:
-        if _PROBLEMS:
-            raise _PROBLEMS.pop()
+        problem = _PROBLEMS.pop(0) if _PROBLEMS else None
+        if problem is not None:
+            raise problem
         return self._name in _NOTES
 
     def set(self) -> None:
@@ -894,6 +895,38 @@ def test_a_task_that_dask_repeats_calls_its_handler_once(
     assert isinstance(action.result, FailureDetails)
     assert action.result.message.startswith("The action's worker ended unexpectedly during job")
     assert len((tmp_path / "begun").read_text(encoding="utf-8").splitlines()) == 1 + is_idempotent
+
+
+_MAY_BEGIN: list[Exception | None] = [None]
+_UNREACHABLE: list[Exception | None] = [TimeoutError()]
+
+
+@pytest.mark.parametrize(
+    ("problems", "is_known"),
+    [
+        pytest.param([], False, id="no client token"),
+        pytest.param(_MAY_BEGIN + _UNREACHABLE, True, id="no scheduler"),
+        pytest.param(_MAY_BEGIN + _UNREACHABLE * 2, True, id="no scheduler, for the worker too"),
+    ],
+)
+def test_a_repeated_task_that_fails_before_its_note_calls_no_handler_again(
+    service: LocalCodePipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    problems: list[Exception | None],
+    is_known: bool,
+) -> None:
+    """The worker does not take the handler for one that has not begun."""
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Event=_Event))
+    monkeypatch.setitem(globals(), "_PROBLEMS", list(problems))
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    handler = partial(handlers.note_job, path=str(tmp_path / "begun"))
+    tokens = handlers.token_of if is_known else partial(handlers.token_before, path=str(tmp_path / "begun"))
+    with running(_worker(service, handler, partial(_Cluster, 1), client_tokens=tokens)):
+        until(lambda: action.status == "Failed")
+        until(lambda: not _NOTES)
+    assert len((tmp_path / "begun").read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_a_job_waits_for_a_scheduler_that_cannot_be_reached(

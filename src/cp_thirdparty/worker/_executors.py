@@ -23,8 +23,10 @@ from cp_thirdparty.worker._handler_failures import class_name
 from cp_thirdparty.worker._isolation import Raised, call_partner, call_with_timeout
 from cp_thirdparty.worker._start_permit import (
     WITHDRAWN,
+    BegunBeforeError,
     Permits,
     begin_once,
+    has_begun,
     is_taken,
     remove_note,
     take_permit,
@@ -201,7 +203,9 @@ class _Task:
         job: The job.
         permit: The file that the executor's process must remove before it calls the handler.  If this process removes
             the file first, the handler is never called.  ``None`` for executors that may run on other machines.
-        future: The future that the executor returned; ``None`` before that, or if `submit` raised an exception.
+        future: The future that the executor returned; ``None`` before that, if `submit` raised an exception, and after
+            the end.
+        remove_note: Removes the note of the start from Dask's scheduler; ``None`` for other executors.
         is_withdrawn: Whether this process removed the permit, so that the handler is never called for this task.
         is_started: Whether the call of the handler was noted in `Starts`.
     """
@@ -209,6 +213,7 @@ class _Task:
     job: ClaimedJob
     permit: str | None = None
     future: Future[HandlerRun | NotStarted] | None = None
+    remove_note: Callable[[], object] | None = None
     is_withdrawn: bool = False
     is_started: bool = False
     _is_submitted: threading.Event = attrs.field(factory=threading.Event)
@@ -241,8 +246,10 @@ class _Task:
 
     def wait_for_report(self) -> None:
         """Wait a short time until the task ends, if the executor is about to report whether the handler was called."""
-        if self._is_submitted.wait(_REPORT_SECONDS) and self.future is not None and self.future.done():
-            self._has_ended.wait(_REPORT_SECONDS)
+        if self._is_submitted.wait(_REPORT_SECONDS):
+            future = self.future
+            if future is not None and future.done():
+                self._has_ended.wait(_REPORT_SECONDS)
 
 
 @attrs.define(eq=False)
@@ -308,6 +315,9 @@ class ExecutorEngine(OtherProcessEngine):
                 del self._tasks[job.offer.job_id]
                 if not self._tasks:
                     self._permits.remove()
+            has_ended, task.future = task.future is not None and task.future.done(), None
+            if has_ended and task.remove_note is not None:  # without a future, Dask never runs the task again
+                call_partner(task.remove_note)
 
     def withdraw(self, job: ClaimedJob) -> bool:
         """Prevent the call of a job's handler; return ``False`` if the handler was called, or may have been."""
@@ -333,6 +343,7 @@ class ExecutorEngine(OtherProcessEngine):
         may_begin = None if task.permit is None else partial(take_permit, task.permit)
         if note:
             may_begin = partial(begin_once, note)
+            task.remove_note = lambda: pool.executor.submit(remove_note, note)
         offer = task.job.offer
         if not task.job.begin():
             self._remove_task(pool, task, is_broken=False)
@@ -344,19 +355,37 @@ class ExecutorEngine(OtherProcessEngine):
         if isinstance(future, Raised):  # the executor is broken, or was shut down
             self._remove_task(pool, task, is_broken=True)
             return self._starts.note_failure(task.job, future.name)
+        return self._find_end(pool, task, future, note)
+
+    def _find_end(
+        self, pool: _Pool, task: _Task, future: Future[HandlerRun | NotStarted], note: str
+    ) -> HandlerRun | Exception | None:
+        """Wait for the end of a task, and return what `run` returns."""
         try:
             handler_run = self._wait_for(future, task)
+            if note and isinstance(handler_run, NotStarted) and self._has_begun(pool, task, note):
+                return self._note_end(pool, task, BegunBeforeError())
         except BaseException as error:  # noqa: BLE001 - Dask raises its own error classes
             return self._note_end(pool, task, error)
-        finally:
-            if note and future.done():  # Dask does not run the task again, so the note is no longer needed
-                call_partner(pool.executor.submit, remove_note, note)
         self._remove_task(pool, task, is_broken=False)
         if isinstance(handler_run, NotStarted):
             return self._starts.find_error(task.job, handler_run)
         if handler_run is not None:
             self._note_start(task)
         return handler_run
+
+    def _has_begun(self, pool: _Pool, task: _Task, note: str) -> bool:
+        """Return whether a handler has begun, in a process that has ended; return ``True`` if this cannot be found."""
+        future: Future[bool] | Raised = call_partner(lambda: _as_future(pool.executor.submit(has_begun, note)))
+        if isinstance(future, Raised):
+            return True
+        ended = threading.Event()
+        future.add_done_callback(lambda _: ended.set())
+        while not ended.wait(_TICK):
+            if task.job.cancelled.is_set():
+                future.cancel()
+                return True
+        return future.result() is not False
 
     def _note_end(self, pool: _Pool, task: _Task, error: BaseException) -> Exception:
         """Return the error for a task whose future failed, which shows that the executor has lost the task."""
@@ -426,15 +455,15 @@ class ExecutorEngine(OtherProcessEngine):
             self._starts.note_start()
 
 
-def _as_future(returned: Any) -> Future[HandlerRun | NotStarted]:
+def _as_future(returned: Any) -> Future[Any]:
     """
     Return the object that `submit` returned, if it is a future; otherwise return a failed future.
 
     A failed future is treated like a lost task: the handler may have been called.
     """
     if callable(getattr(returned, "add_done_callback", None)):
-        return cast("Future[HandlerRun | NotStarted]", returned)  # the futures of Dask do not inherit from `Future`
-    failed: Future[HandlerRun | NotStarted] = Future()
+        return cast("Future[Any]", returned)  # the futures of Dask do not inherit from `Future`
+    failed: Future[Any] = Future()
     failed.set_exception(TypeError())
     return failed
 

@@ -7,7 +7,8 @@ removes the permit first, the handler is never called.
 
 On a Dask cluster, a handler must begin only once.  Dask runs a task again if a process has ended that ran the task or
 stored its result.  Dask never runs a task in two processes at the same time, so it is enough to note the start of the
-handler in the scheduler of Dask.
+handler in the scheduler of Dask.  A repeated task may not come as far as this note, for example if it has no client
+token.  So whenever a task reports that it did not call the handler, the worker looks whether there is a note.
 """
 
 from __future__ import annotations
@@ -62,19 +63,21 @@ class BegunBeforeError(Exception):
 
 
 def begin_once(note: str) -> bool:
-    """
-    Note in Dask's scheduler that a handler begins.
-
-    Raises:
-        BegunBeforeError: The handler has already begun in another process.
-    """
+    """Note in Dask's scheduler that a handler begins; return ``False`` if it has already begun in another process."""
     from distributed import Event  # noqa: PLC0415 - only where Dask runs the handler
 
     event = Event(note)
     if event.is_set():
-        raise BegunBeforeError
+        return False
     event.set()
     return True
+
+
+def has_begun(note: str) -> bool:
+    """Return whether Dask's scheduler has the note of `begin_once`."""
+    from distributed import Event  # noqa: PLC0415
+
+    return bool(Event(note).is_set())
 
 
 def remove_note(note: str) -> None:

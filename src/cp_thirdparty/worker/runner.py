@@ -27,7 +27,7 @@ from cp_thirdparty.worker._async_handlers import (
 from cp_thirdparty.worker._handler_failures import class_name, explain, explain_unreadable, timeout_message
 from cp_thirdparty.worker._isolation import ExitInFork
 from cp_thirdparty.worker._kinds import AnyClient, JobKind, kind_of
-from cp_thirdparty.worker._start_permit import WITHDRAWN, BegunBeforeError
+from cp_thirdparty.worker._start_permit import WITHDRAWN
 from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.results import Result, accept_result
 from cp_thirdparty.worker.tokens import TokenLookup
@@ -303,10 +303,6 @@ def run_in_executor(
 
     Returns:
         The result of the handler, or a `NotStarted` if the handler was not called.
-
-    Raises:
-        cp_thirdparty.worker._start_permit.BegunBeforeError: The handler has already begun, in a process of the executor
-            that has ended.
     """
     loaded: Runner[Any] | None = None
     try:
@@ -328,8 +324,6 @@ def run_in_executor(
     try:
         if may_begin is not None and not may_begin():
             return NotStarted(error=None, error_name=WITHDRAWN)
-    except BegunBeforeError:
-        raise
     except Exception as failure:  # noqa: BLE001 - the connection to Dask's scheduler may raise anything
         return _not_started(failure)
     return loaded.run(
