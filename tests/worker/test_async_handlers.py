@@ -621,9 +621,41 @@ def test_a_job_waits_for_a_loop_that_cannot_start(
     assert isinstance(outcome, Reported)
     assert outcome.result == Succeeded()
     assert [record.getMessage().split(" ")[0] for record in caplog.records if record.levelno == logging.ERROR] == [
+        "handlers",
         "executor_failed",
         "executor_failed",
     ]
+
+
+def test_health_reports_that_no_loop_can_be_started(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker claims nothing until the claimed job has its loop."""
+    new_event_loop, may_start = asyncio.new_event_loop, threading.Event()
+
+    def create() -> asyncio.AbstractEventLoop:
+        if not may_start.is_set():
+            raise OSError("too many open files")
+        return new_event_loop()
+
+    async def handle(_job: AnyJob) -> Succeeded:
+        return Succeeded()
+
+    monkeypatch.setattr(_steps, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(asyncio, "new_event_loop", create)
+    first = _start(service)
+    worker = make_worker(service, handle)
+    with running(worker):
+        until(lambda: worker.health().executor_error == "OSError")
+        second = _start(service)
+        polls = sum(request.operation_name == "PollForThirdPartyJobs" for request in service.requests)
+        until(lambda: not worker.health().is_ready)
+        time.sleep(0.3)
+        assert (first.status, second.status) == ("InProgress", "Queued")
+        assert sum(request.operation_name == "PollForThirdPartyJobs" for request in service.requests) <= polls + 1
+        may_start.set()
+        until(lambda: first.status == second.status == "Succeeded")
+        assert worker.health().executor_error is None
 
 
 def test_a_thread_that_cannot_start_leaves_no_loop(loop: AsyncHandlers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -377,7 +377,7 @@ class _World:
         )
         return JobFlow(
             steps=Steps(clients=clients, tokens=tokens, notify=self.notify, clock=clock),
-            engine=ThreadEngine(runner, clients, AsyncHandlers(), threading.Event()),
+            engine=ThreadEngine(runner, clients, AsyncHandlers(), threading.Event(), self.emitter),
             action_type_id=ACTION_TYPE,
             is_idempotent=self.scenario.is_idempotent,
             max_crashes=100,

@@ -386,7 +386,7 @@ def test_a_job_that_waits_when_the_slots_close_is_left(service: LocalCodePipelin
         runner: Runner[Any] = Runner(connect=service.client, handler=succeed, configuration=None, tokens=tokens)
         flow = JobFlow(
             steps=Steps(clients=clients, tokens=tokens, notify=lambda *_, **__: None),
-            engine=ThreadEngine(runner, clients, AsyncHandlers(), threading.Event()),
+            engine=ThreadEngine(runner, clients, AsyncHandlers(), threading.Event(), Emitter()),
             action_type_id=ACTION_TYPE,
             is_idempotent=True,
             max_crashes=3,

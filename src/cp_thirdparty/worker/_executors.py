@@ -136,7 +136,25 @@ class Starts:
         self._emitter.log(logging.WARNING, "handlers can be started again")
 
 
-class ThreadEngine:
+class EngineBase:
+    """The common part of the engines: whether handlers can be started."""
+
+    def __init__(self, emitter: Emitter) -> None:
+        self._emitter = emitter
+        self._starts = Starts(emitter)
+
+    @property
+    def error(self) -> str | None:
+        """Why handlers cannot be started; ``None`` if the last attempt succeeded."""
+        return self._starts.error
+
+    @property
+    def may_claim(self) -> bool:
+        """Whether handlers can be started, or no claimed job is testing at present whether they can."""
+        return self._starts.may_claim
+
+
+class ThreadEngine(EngineBase):
     """
     Runs handlers in the calling thread, and the coroutines of asynchronous handlers in an event loop.
 
@@ -145,11 +163,9 @@ class ThreadEngine:
         clients: The worker's clients; handlers use the one that reads.
         coroutines: Runs the coroutines of asynchronous handlers.
         stopping: Set when the worker stops.
+        emitter: Logs whether event loops can be started.
         cancel_timeout: Seconds to wait until a cancelled coroutine ends; ``None`` for no limit.
     """
-
-    error: str | None = None
-    may_claim = True
 
     def __init__(
         self,
@@ -157,9 +173,11 @@ class ThreadEngine:
         clients: Clients,
         coroutines: CoroutineRunner,
         stopping: threading.Event,
+        emitter: Emitter,
         *,
         cancel_timeout: float | None = None,
     ) -> None:
+        super().__init__(emitter)
         self._runner = runner
         self._clients = clients
         self._coroutines = coroutines
@@ -167,11 +185,13 @@ class ThreadEngine:
         self._cancel_timeout = cancel_timeout
 
     def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception:
-        """Run the handler in the calling thread."""
+        """Run the handler in the calling thread, or in the event loop if it is asynchronous."""
         assert job.details is not None, "the job was read"  # noqa: S101 - a bug in this library
+        self._starts.note_attempt(job)
         failure = self._runner.prepare(self._coroutines)
         if failure is not None:
-            return NotStartedError(failure.error_name)
+            return self._starts.note_failure(job, failure.error_name)
+        self._starts.note_start()
         if not job.begin():
             return NotStartedError(WITHDRAWN)
         return self._runner.run(
@@ -268,25 +288,7 @@ class _Pool:
     running_at_break: int | None = None
 
 
-class OtherProcessEngine:
-    """The common part of the engines that run handlers in other processes."""
-
-    def __init__(self, emitter: Emitter) -> None:
-        self._emitter = emitter
-        self._starts = Starts(emitter)
-
-    @property
-    def error(self) -> str | None:
-        """Why handlers cannot be started; ``None`` if the last attempt succeeded."""
-        return self._starts.error
-
-    @property
-    def may_claim(self) -> bool:
-        """Whether handlers can be started, or no claimed job is testing at present whether they can."""
-        return self._starts.may_claim
-
-
-class ExecutorEngine(OtherProcessEngine):
+class ExecutorEngine(EngineBase):
     """Runs handlers in an executor.  If the executor breaks, the engine creates a new one for the next job."""
 
     def __init__(self, runner: Runner[Any], make_executor: Callable[[], Executor], emitter: Emitter) -> None:

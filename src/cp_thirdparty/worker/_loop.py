@@ -143,6 +143,7 @@ class Loop:
         self._given_up = threading.Event()
         self._undecodable: deque[str] = deque(maxlen=_MAX_UNDECODABLE)
         self._ending: set[str] = set()  # ids of the jobs that `_end` is ending in other threads
+        self._delayed: set[str] = set()  # ids of the jobs for which `_end` could not start a thread
         self._kept: set[str] = set()  # ids of the jobs that the journal keeps
         self._has_lost = False
 
@@ -379,8 +380,11 @@ class Loop:
         self._ending.add(job.offer.job_id)
         try:
             threading.Thread(target=self._run_and_close, args=(job, end), daemon=True).start()
+            self._delayed.discard(job.offer.job_id)
         except RuntimeError as failure:  # the system has no thread left: the next tick tries again
-            self._log_job(logging.ERROR, "job=%s cannot be ended now: %s", job, type(failure).__name__)
+            if job.offer.job_id not in self._delayed:
+                self._log_job(logging.ERROR, "job=%s cannot be ended now: %s", job, type(failure).__name__)
+            self._delayed.add(job.offer.job_id)
             self._ending.discard(job.offer.job_id)
 
     # --- the threads of the jobs

@@ -213,8 +213,9 @@ class Poller:
         now = self._settings.clock()
         is_started = self._slots.start(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
         is_refused = not is_started and not self._stopping.is_set()  # slots that are closed refuse jobs too
+        is_new = is_refused and self.start_error is None
         self.start_error = RuntimeError.__name__ if is_refused else None
-        if is_refused:
+        if is_new:  # not at each attempt: the next one may follow at once
             message = "job=%s cannot be started: the system has no thread left"
             self._settings.emitter.log(logging.ERROR, message, offer.job_id, offer=offer)
         return is_started

@@ -23,7 +23,7 @@ from cp_thirdparty.worker._child_logs import Levels, write_record
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._event_queue import EventQueue
-from cp_thirdparty.worker._executors import OtherProcessEngine, pickle_runner
+from cp_thirdparty.worker._executors import EngineBase, pickle_runner
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
 from cp_thirdparty.worker._start_permit import WITHDRAWN
 from cp_thirdparty.worker._workspace import Workspace
@@ -116,7 +116,7 @@ def processes(n: int, *, preload: list[str] | tuple[str, ...] = ()) -> ProcessPe
     return ProcessPerJob(n, tuple(preload))
 
 
-class ProcessEngine(OtherProcessEngine):
+class ProcessEngine(EngineBase):
     """Runs each handler in its own process."""
 
     def __init__(

@@ -43,9 +43,9 @@ class WorkerHealth:
             CodePipeline refuses.
         journal_error: Why the last access to the journal failed; ``None`` if it succeeded.  Until the journal works
             again, the worker requests only one job in each poll, and claims it only if the journal can be written.
-        executor_error: Why the last handler could not be started, because no thread or no process could be started;
-            ``None`` if it was started.  While no process can be started, the worker claims no more jobs, and the
-            claimed jobs retry the start.
+        executor_error: Why the last handler could not be started, because no thread, event loop or process could be
+            started; ``None`` if it was started.  While no event loop or process can be started, the worker claims no
+            more jobs, and the claimed jobs retry the start.
 
             .. versionadded:: 0.2.0
 

@@ -286,8 +286,9 @@ class JobProcessor(Generic[_ConfigurationT]):
         clients = self._connect()
 
         def create_engine(stopping: threading.Event) -> ThreadEngine:
+            cancel_timeout = find_cancel_timeout(ends_at)
             return ThreadEngine(
-                self._runner, clients, coroutines, stopping, cancel_timeout=find_cancel_timeout(ends_at)
+                self._runner, clients, coroutines, stopping, self._emitter, cancel_timeout=cancel_timeout
             )
 
         return Processing(

@@ -489,7 +489,7 @@ class JobWorker(Generic[_ConfigurationT]):
 
     def _create_engine(self, clients: Clients, stopping: threading.Event) -> Engine:
         if self._executor is None:
-            return ThreadEngine(self._runner, clients, self._coroutines, stopping)
+            return ThreadEngine(self._runner, clients, self._coroutines, stopping, self._settings.emitter)
         if isinstance(self._executor, ProcessPerJob):
             return ProcessEngine(self._runner, self._executor, self._settings.emitter, stopping)
         return ExecutorEngine(self._runner, self._executor, self._settings.emitter)
