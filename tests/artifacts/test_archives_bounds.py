@@ -61,7 +61,7 @@ def test_an_archive_that_is_shorter_than_its_size_is_refused() -> None:
 @pytest.mark.parametrize("piece", range(1, 40))
 def test_a_descriptor_in_data_is_found_in_pieces(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     """Its place in the pieces that are read does not matter, nor do signatures without a descriptor."""
-    monkeypatch.setattr("cp_thirdparty.artifacts._zip_layout._PIECE", piece)
+    monkeypatch.setattr("cp_thirdparty.artifacts._zip_layout._CHUNK_SIZE", piece)
     content = b"content" + b"PK\7\10" * 2
     data = b"#" + content + descriptor(content)
     assert has_descriptor(io.BytesIO(data), 1, len(data))

@@ -538,7 +538,7 @@ def test_other_layouts_are_extracted(tmp_path: Path, layout: str) -> None:
 
 def test_a_count_of_16_bits_may_be_the_lowest_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Archive Utility of macOS writes no ZIP64 record for many entries; here, a count has 2 bits instead of 16."""
-    monkeypatch.setattr("cp_thirdparty.artifacts._zip_layout.FULL16", 0b11)
+    monkeypatch.setattr("cp_thirdparty.artifacts._zip_layout.MAX_UINT16", 0b11)
     archive, limits = tmp_path / "a.zip", ArchiveLimits(max_entries=5)
     records = [Record(name=b"%d" % number) for number in range(6)]
     archive.write_bytes(built(*records[:5], end={"count": 1}))

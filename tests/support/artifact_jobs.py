@@ -23,7 +23,7 @@ from cp_thirdparty.artifacts import ArtifactStore
 from cp_thirdparty.testing import LocalCodePipeline
 
 TOKEN = SecretStr("the client's token")
-# The credentials that each reading of the details brings, or what makes them.
+# The credentials in each response with the details, or a function that creates them.
 Credentials: TypeAlias = ArtifactCredentials | Callable[[], ArtifactCredentials | None] | None
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="Scan", version="1")
 
@@ -48,7 +48,7 @@ def job(
     encryption_key: EncryptionKey | None = None,
     **settings: Any,
 ) -> Generator[tuple[ThirdPartyJobClient, JobDetails]]:
-    """Give a client and the details of a job."""
+    """Yield a client and the details of a job."""
     with LocalCodePipeline(**settings) as service, service.client() as client:
         service.register_client("client", TOKEN)
         action = service.start_action(
@@ -70,17 +70,17 @@ def store(
     options: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Generator[ArtifactStore]:
-    """Give the store of a job."""
+    """Yield the artifact store of a job."""
     with (
         job(credentials, **settings) as (client, details),
         ArtifactStore.for_job(
             client, details, client_token=TOKEN, endpoint_url=endpoint_url, **(options or {})
-        ) as opened,
+        ) as artifact_store,
     ):
-        yield opened
+        yield artifact_store
 
 
-def s3_client(opened: ArtifactStore) -> Any:
+def s3_client(artifact_store: ArtifactStore) -> Any:
     """Return the client of a store."""
-    objects: Any = opened._objects
+    objects: Any = artifact_store._objects
     return objects._s3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["looks_like"]
+__all__ = ["describe_format"]
 
 # The first bytes of a file -> the name of its format.
 _FORMATS: Final = (
@@ -25,7 +25,7 @@ _PRINTABLE: Final = re.compile(rb"[\t\n\r\x20-\x7e]+")
 _TAR: Final = slice(257, 262)
 
 
-def looks_like(head: bytes) -> str:
+def describe_format(head: bytes) -> str:
     """
     Return a part of an error message that names the format of a file; an empty string if the format is unknown.
 

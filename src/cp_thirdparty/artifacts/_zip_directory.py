@@ -22,14 +22,14 @@ from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import Rule, is_ratio_exceeded, rule_error
 from cp_thirdparty.artifacts._archive_tree import Kind, Node, Tree
 from cp_thirdparty.artifacts._zip_layout import (
-    FULL16,
-    FULL32,
+    MAX_UINT16,
+    MAX_UINT32,
     CentralDirectory,
-    bytes_at,
     end_of_padding,
     find_directory,
     has_archive_part,
     has_descriptor,
+    read_at,
 )
 from cp_thirdparty.artifacts._zip_methods import STORED, is_supported, name_of
 from cp_thirdparty.artifacts.limits import ArchiveLimits
@@ -149,7 +149,7 @@ def read_directory(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree)
         raise rule_error(rules.ENTRIES, "", limits)
     if central_directory.end - central_directory.begin > LONGEST_DIRECTORY:
         raise rule_error(rules.CENTRAL, hint="it has more than 128 MiB")
-    data = bytes_at(file, central_directory.begin, central_directory.end - central_directory.begin)
+    data = read_at(file, central_directory.begin, central_directory.end - central_directory.begin)
     records = sorted(_central_records(data, central_directory, limits), key=lambda record: record.offset)
     if records and records[-1].offset >= central_directory.begin:
         raise rule_error(rules.OUTSIDE, records[-1].name)
@@ -206,7 +206,7 @@ def _central_records(data: bytes, central_directory: CentralDirectory, limits: A
         if extras is None:
             raise rule_error(rules.EXTRA, name)
         size, packed, offset = _read_zip64(name, extras, (size, packed, offset))
-        if disk not in (0, FULL16):
+        if disk not in (0, MAX_UINT16):
             raise rule_error(rules.SPLIT, name)
         yield _Central(
             name=name,
@@ -278,7 +278,7 @@ def _read_zip64(name: str, extras: dict[int, bytes], values: tuple[int, int, int
     wide = iter(struct.iter_unpack("<Q", extras.get(_ZIP64, b"")[: len(extras.get(_ZIP64, b"")) // 8 * 8]))
     found: list[int] = []
     for value in values:
-        if value == FULL32:
+        if value == MAX_UINT32:
             following = next(wide, None)
             if following is None:
                 raise rule_error(rules.ZIP64, name)
@@ -397,14 +397,14 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
     Returns:
         The length of the local header, whether a data descriptor may follow the data, and whether one must follow.
     """
-    header = bytes_at(file, record.offset, _LOCAL.size)
+    header = read_at(file, record.offset, _LOCAL.size)
     if header[:4] != b"PK\3\4":
         raise rule_error(rules.HEADERS, record.name, hint="there is no local header")
     _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack(header)
     length: int = _LOCAL.size + name_length + extra_length
     if record.offset + length + record.packed > end:
         raise rule_error(rules.OVERLAP, record.name)
-    rest = bytes_at(file, record.offset + _LOCAL.size, name_length + extra_length)
+    rest = read_at(file, record.offset + _LOCAL.size, name_length + extra_length)
     extras = _extras(rest[name_length:])
     if extras is None:
         raise rule_error(rules.EXTRA, record.name)
@@ -417,7 +417,7 @@ def _check_local_header(file: BinaryIO, record: _Central, end: int) -> tuple[int
         raise rule_error(rules.HEADERS, record.name, hint="the methods or flags differ")
     # With a data descriptor, the local header may have 0 or all bits set instead of the checksum and the sizes.
     # Info-ZIP writes the size, other programs do not.
-    unknown = (0, FULL32) if flags & _DESCRIPTOR else ()
+    unknown = (0, MAX_UINT32) if flags & _DESCRIPTOR else ()
     if _ZIP64 in extras or not unknown:
         size, packed, _ = _read_zip64(record.name, extras, (size, packed, 0))
     stated, known = (crc, size, packed), (record.crc, record.size, record.packed)
@@ -442,7 +442,7 @@ def _has_name(raw_name: bytes, record: _Central) -> bool:
 
 def _descriptor_length(file: BinaryIO, record: _Central, begin: int, end: int, *, needs_descriptor: bool) -> int:
     """Check the data descriptor after the data of an entry, and return its length; 0 if there is no descriptor."""
-    head = bytes_at(file, begin, min(end - begin, _LONGEST_DESCRIPTOR))
+    head = read_at(file, begin, min(end - begin, _LONGEST_DESCRIPTOR))
     length = max((len(each) for each in _descriptors(record) if head.startswith(each)), default=0)
     if not length and (needs_descriptor or head.startswith(_DESCRIPTOR_SIGNATURE)):
         raise rule_error(rules.DESCRIPTOR, record.name)
@@ -452,7 +452,7 @@ def _descriptor_length(file: BinaryIO, record: _Central, begin: int, end: int, *
 def _descriptors(record: _Central) -> Iterator[bytes]:
     """Yield the possible forms of the data descriptor of an entry, as bytes."""
     values = (record.crc, record.packed, record.size)
-    layouts = (_DESCRIPTOR64,) if max(values) > FULL32 else (_DESCRIPTOR32, _DESCRIPTOR64)
+    layouts = (_DESCRIPTOR64,) if max(values) > MAX_UINT32 else (_DESCRIPTOR32, _DESCRIPTOR64)
     for layout in layouts:
         yield _DESCRIPTOR_SIGNATURE + layout.pack(*values)
         yield layout.pack(*values)
