@@ -53,7 +53,7 @@ class _OpenEnum(str, Enum):
     A ``str`` enumeration that keeps unknown values.
 
     An unknown value becomes a member named ``UNKNOWN`` that keeps the value and compares by ``==``.  Such members are
-    not cached, so a peer that invents values cannot fill the memory.
+    not cached, so a server that invents values cannot fill the memory.
     """
 
     @classmethod
@@ -169,7 +169,7 @@ class FailureType(str, Enum):
 
 class Delivery(Enum):
     """
-    What was observed of a request on its connection.
+    How much of a request and its response was transferred.
 
     If a call has several attempts, its delivery is that of the worst attempt: `SENT` is worse than `RESPONDED`, and
     `RESPONDED` is worse than `NOT_SENT`.

@@ -14,7 +14,7 @@ class CallRecord:
     """
     The record of one call, for metrics.  It has no secret.
 
-    Strings of a peer are escaped and truncated to 1,000 characters.
+    Strings from a response are escaped and truncated to 1,000 characters.
 
     Attributes:
         operation_name: The operation as the service spells it.

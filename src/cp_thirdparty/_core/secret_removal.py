@@ -1,10 +1,10 @@
 """
-Remove secrets from data of a peer, even if the peer has escaped the secrets.
+Remove secrets from the data of a response, even if the server or a proxy has escaped the secrets.
 
-A peer may repeat a secret URL-escaped, JSON-escaped, as HTML entities, in any mixture of these, and escaped more than
-once.  The bytes around a secret may look like a part of an escape, so the data can be read in several ways.  Therefore
-this module collects each part of the data that can be read as an escape (a "reading").  It removes a secret wherever
-any sequence of readings results in the secret.
+A server may repeat a secret URL-escaped, JSON-escaped, as HTML entities, in any mixture of these, and escaped more than
+once.  The bytes around a secret may look like a part of an escape, so the data can be unescaped in several ways.
+Therefore this module collects the "readings" of the data: each byte, and each part that can be read as an escape.  It
+removes a secret wherever any sequence of readings results in the secret.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ _LAST_CHARACTER: Final = 0x10FFFF
 _FIRST_BEYOND_ASCII: Final = 0x80
 _HIGH_SURROGATES: Final = range(0xD800, 0xDC00)
 _SURROGATE_BYTE: Final = b"\xed"  # the first byte of each surrogate in UTF-8
-# At most this many readings of one position are used.  More would take quadratic time, and no program escapes a string
-# so often.
+# The maximum number of readings at one position.  Without it, the time would be quadratic.  No program escapes a string
+# so often that it needs more.
 _MAX_READINGS: Final = 50
-# The limit for the number of readings that a search uses: 5.5 for each byte of the longest error, which has 64 KiB, and
-# more for each byte of a shorter error.  Data that programs have escaped up to four times has at most 5 readings for
-# each byte.  Without the limit, a hostile peer could send data with 500 readings for each byte.
-_MIN_WORK: Final = 100_000
-_WORK_PER_BYTE: Final = 4
+# The maximum number of readings that a search uses is a base and a number for each byte.  Data that programs have
+# escaped up to four times has at most 5 readings for each byte.  The longest error, of 64 KiB, may have 5.5 for each
+# byte.  Without the limit, a hostile server could send data with 500 readings for each byte.
+_BASE_READINGS: Final = 100_000
+_READINGS_PER_BYTE: Final = 4
 
 
 class TooManyEscapesError(Exception):
-    """The data has more escapes than data of this length that programs escape in the usual way."""
+    """The data has too many escapes for its length.  No usual program creates so many."""
 
 
 def remove_secrets(text: str, secrets: Iterable[SecretStr]) -> str:
@@ -69,7 +69,7 @@ def remove_secrets(text: str, secrets: Iterable[SecretStr]) -> str:
 
 def remove_secrets_from_bytes(data: bytes, secrets: Iterable[SecretStr], *, keep_length: bool = False) -> bytes:
     """
-    Return the bytes without the secrets; with ``keep_length``, each byte of a secret is replaced by an asterisk.
+    Replace each secret by a mask, or with ``keep_length`` each byte of a secret by an asterisk.
 
     Raises:
         TooManyEscapesError: The data has so many escapes that the search would take too long.
@@ -105,7 +105,7 @@ def _plus_to_space(data: bytes) -> bytes:
 
 
 def _extend_to_complete_escapes(data: bytes, is_secret: bytearray) -> None:
-    """Extend what is removed to complete JSON escapes, so that a JSON document stays valid."""
+    """Mark the complete JSON escape if a part of it is removed, so that a JSON document stays valid."""
     for escape in _JSON_ESCAPE.finditer(data):
         start, end = escape.span()
         if b"\1" in is_secret[start:end]:
@@ -131,31 +131,31 @@ class _Search:
 
     def find(self, readings: _Readings) -> Iterator[tuple[int, int]]:
         """Yield start and end of each part of the data that belongs to the secret."""
-        before = self._find_prefixes(readings)
-        after: dict[int, int] = {}  # position -> set of k for which all but the first k bytes of the secret follow
-        for position in sorted(before, reverse=True):
+        prefixes = self._find_prefixes(readings)
+        suffixes: dict[int, int] = {}  # position -> set of k for which all but the first k bytes of the secret follow
+        for position in sorted(prefixes, reverse=True):
             for end, meaning in readings.find_at(position):
-                states = self._step_back(after.get(end, 0) | self._complete, meaning) & before[position]
+                states = self._step_back(suffixes.get(end, 0) | self._complete, meaning) & prefixes[position]
                 if states:
-                    after[position] = after.get(position, 0) | states
+                    suffixes[position] = suffixes.get(position, 0) | states
                     yield position, end
 
     def _find_prefixes(self, readings: _Readings) -> dict[int, int]:
         """Return for each position the set of *k* for which the first *k* bytes of the secret may end there."""
-        before: dict[int, int] = {}
+        prefixes: dict[int, int] = {}
         todo = [match.start() for match in self._start.finditer(readings.data)]
         while todo:
             position = heappop(todo)
-            if before.get(position, 0) & 1:  # the position was already processed
+            if prefixes.get(position, 0) & 1:  # the position was already processed
                 continue
-            before[position] = before.get(position, 0) | 1
+            prefixes[position] = prefixes.get(position, 0) | 1
             for end, meaning in readings.find_at(position):
-                states = self._advance(before[position], meaning)
+                states = self._advance(prefixes[position], meaning)
                 if states:
-                    if end not in before:
+                    if end not in prefixes:
                         heappush(todo, end)
-                    before[end] = before.get(end, 0) | states
-        return before
+                    prefixes[end] = prefixes.get(end, 0) | states
+        return prefixes
 
     def _advance(self, states: int, meaning: bytes) -> int:
         for byte in meaning:
@@ -168,7 +168,7 @@ class _Search:
         return states
 
     def _ignore_backslash(self, states: int, byte: int) -> int:
-        """Return the states that stay after a backslash, because an additional backslash in a secret is ignored."""
+        """Return the states that a backslash keeps, because an additional backslash in a secret is ignored."""
         return states & (self._complete - 2) if byte == _BACKSLASH else 0
 
 
@@ -181,11 +181,11 @@ class _Readings:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self._work_left = _MIN_WORK + _WORK_PER_BYTE * len(data)
+        self._readings_left = _BASE_READINGS + _READINGS_PER_BYTE * len(data)
         self._escapes: dict[int, list[_Reading]] = {}
         self._short_escapes: dict[int, list[_Reading]] = {}  # these cannot be a part of another escape
         self._readers: dict[bytes, Callable[[int], Iterator[_Reading]]] = {
-            b"%": self._read_url,
+            b"%": self._read_percent,
             b"\\": self._read_backslash,
             b"&": self._read_entity,
         }
@@ -196,11 +196,11 @@ class _Readings:
         """Return every reading that begins at a position: the byte itself, and escapes."""
         return [*self._byte_and_escapes(position), *self._short_escapes.get(position, ())]
 
-    def _parts_at(self, position: int) -> list[_Reading]:
-        """Return every reading at a position that may be a part of an escape; raise if there were too many so far."""
+    def _use_parts_at(self, position: int) -> list[_Reading]:
+        """Return and count the readings at a position that may be a part of an escape; raise if there are too many."""
         parts = self._byte_and_escapes(position)
-        self._work_left -= len(parts)
-        if self._work_left < 0:
+        self._readings_left -= len(parts)
+        if self._readings_left < 0:
             raise TooManyEscapesError
         return parts
 
@@ -219,27 +219,27 @@ class _Readings:
                     starts.append(escape)
                 escapes[escape] = None
             if first == b"\\":
-                short |= {(end, _JSON[each]): None for end, each in self._parts_at(start) if each in _JSON}
+                short |= {(end, _JSON[each]): None for end, each in self._use_parts_at(start) if each in _JSON}
         if escapes:
             self._escapes[position] = list(escapes)
         if short:
             self._short_escapes[position] = list(short)
 
-    def _ends_of(self, position: int, *meanings: bytes) -> list[int]:
-        return [end for end, meaning in self._parts_at(position) if meaning in meanings]
+    def _find_ends(self, position: int, *meanings: bytes) -> list[int]:
+        return [end for end, meaning in self._use_parts_at(position) if meaning in meanings]
 
-    def _read_url(self, position: int) -> Iterator[_Reading]:
+    def _read_percent(self, position: int) -> Iterator[_Reading]:
         for end, value in self._read_digits(position, 2):
             yield end, bytes([value])
 
     def _read_backslash(self, position: int) -> Iterator[_Reading]:
         yield from self._escapes.get(position, ())  # an escape that was escaped again may have further backslashes
-        for start in self._ends_of(position, b"x"):
+        for start in self._find_ends(position, b"x"):
             for end, value in self._read_digits(start, 2):
                 yield end, bytes([value])
                 if value >= _FIRST_BEYOND_ASCII:
                     yield end, chr(value).encode()
-        for start in self._ends_of(position, b"u"):
+        for start in self._find_ends(position, b"u"):
             for end, unit in self._read_digits(start, 4):
                 yield end, _encode(chr(unit))
                 if unit in _HIGH_SURROGATES:
@@ -247,7 +247,7 @@ class _Readings:
 
     def _read_low_surrogate(self, position: int, high: str) -> Iterator[_Reading]:
         """Read the second of two escapes that stand for one character."""
-        for end, meaning in self._parts_at(position):
+        for end, meaning in self._use_parts_at(position):
             if meaning[:1] == _SURROGATE_BYTE:
                 pair = high + meaning.decode("utf-8", "surrogatepass")
                 yield end, _encode(pair.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass"))
@@ -259,39 +259,39 @@ class _Readings:
             numbers = [
                 (end, value * 16 + _DIGITS[digit])
                 for start, value in numbers
-                for end, digit in self._parts_at(start)
+                for end, digit in self._use_parts_at(start)
                 if digit in _DIGITS
             ]
         return numbers
 
     def _read_entity(self, position: int) -> Iterator[_Reading]:
         """Read an HTML entity, whose semicolon may be missing."""
-        for start in self._ends_of(position, b"#"):
-            yield from self._read_number(start, 10)
-            for digits in self._ends_of(start, b"x", b"X"):
-                yield from self._read_number(digits, 16)
+        for start in self._find_ends(position, b"#"):
+            yield from self._read_entity_number(start, 10)
+            for digits in self._find_ends(start, b"x", b"X"):
+                yield from self._read_entity_number(digits, 16)
         names, prefixes = _entities()
         todo = [(position, b"")]
         while todo:
             start, prefix = todo.pop()
-            for end, letter in self._parts_at(start):
+            for end, letter in self._use_parts_at(start):
                 name = prefix + letter
                 if name in names:
                     yield end, names[name]
                 if name in prefixes:
                     todo.append((end, name))
 
-    def _read_number(self, position: int, base: int) -> Iterator[_Reading]:
+    def _read_entity_number(self, position: int, base: int) -> Iterator[_Reading]:
         todo = [(position, 0)]
         while todo:
             start, number = todo.pop()
-            for end, digit in self._parts_at(start):
+            for end, digit in self._use_parts_at(start):
                 value = number * base + _DIGITS.get(digit, base)
                 if _DIGITS.get(digit, base) < base and value <= _LAST_CHARACTER:
                     todo.append((end, value))
                     if value:  # a value of 0 is only a leading zero
                         meaning = _encode(chr(value))
-                        yield from ((last, meaning) for last in (end, *self._ends_of(end, b";")))
+                        yield from ((last, meaning) for last in (end, *self._find_ends(end, b";")))
 
 
 @functools.cache

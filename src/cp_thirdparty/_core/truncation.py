@@ -12,7 +12,7 @@ _NO_MESSAGE: Final = "The job failed; the worker gave no reason."
 
 
 def truncate(value: str, maximum: int) -> str:
-    """Return a string that can be encoded and has at most ``maximum`` code points; a truncated string ends in ``…``."""
+    """Return a string of at most ``maximum`` code points that UTF-8 can encode; a truncated string ends in ``…``."""
     plain = str.__str__(value)  # a subclass may override methods
     encodable = plain[: maximum + 1].encode(errors="replace").decode()
     return encodable if len(plain) <= maximum else encodable[: maximum - len(_ELLIPSIS)] + _ELLIPSIS

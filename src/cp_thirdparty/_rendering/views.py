@@ -19,7 +19,7 @@ class Model:
     __slots__ = ()
 
     def __repr__(self) -> str:
-        # The same form as the ``__repr__`` of attrs, but long strings are truncated: a peer may send 20 MiB.
+        # The same form as the ``__repr__`` of attrs, but long strings are truncated: a server may send 20 MiB.
         kind: Any = type(self)
         values = ((field.name, getattr(self, field.name, attrs.NOTHING)) for field in attrs.fields(kind))
         parts = (f"{name}={show_repr(value) if type(value) is str else repr(value)}" for name, value in values)

@@ -18,7 +18,7 @@ Every error that this library raises.
     │  └─ ClockSkewError        the clock of this machine is wrong
     ├─ TransportError           no usable response arrived
     │  └─ UntrustedResponseError   the response is not from CodePipeline
-    ├─ CredentialsError         no, partial or expired AWS credentials
+    ├─ CredentialsError         missing, partial or expired AWS credentials
     ├─ InvalidRequestError      a parameter or setting is not valid; nothing was sent
     ├─ ResponseDecodeError      a response that does not match CodePipeline's API
     ├─ ContinuationStateError   a continuation token that cannot be read as a state of the partner's class
@@ -35,8 +35,8 @@ Every error that this library raises.
 
 Every error of a call has the members of `CallFacts` as attributes.  An attribute is ``None`` if its value is unknown.
 In a handler, ``except ThirdPartyError`` catches errors of calls, but not a `JobFailedError` that the handler raises.
-No error contains a payload value: not in its message, not in an attribute, not in a cause.  Strings from a peer, such
-as ids, are escaped and truncated.  All errors can be pickled, and so be sent to another process.
+No error contains a payload value: not in its message, not in an attribute, not in a cause.  Strings from a response,
+such as ids, are escaped and truncated.  All errors can be pickled, for example to send them to another process.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class CodePipelineJobError(Exception):
     attempts: int | None = None
     """How many times the request was sent; 0 if no byte of it was sent, ``None`` outside of a call."""
     delivery: Delivery | None = None
-    """What was observed of the request on its connection; ``None`` outside of a call."""
+    """How much of the request and its response was transferred; ``None`` outside of a call."""
     is_retry_safe: bool | None = None
     """
     Whether sending the same request again is safe and can succeed; ``None`` when the service may have acted on it.
@@ -161,7 +161,7 @@ ThirdPartyError = CodePipelineJobError
 """The name of `CodePipelineJobError` in version 0.1.  Both names refer to the same class, and both are supported."""
 
 
-def _with_operation(text: str, facts: CallFacts) -> str:
+def _prefix_operation(text: str, facts: CallFacts) -> str:
     operation_name = facts.get("operation_name")
     return f"{operation_name}: {text}" if operation_name else text
 
@@ -178,14 +178,14 @@ class ServiceError(CodePipelineJobError):
     """
 
     def __init__(self, message: str, *, code: str, **facts: Unpack[CallFacts]) -> None:
-        super().__init__(_with_operation(f"{code}: {message}" if message else code, facts), **facts)
+        super().__init__(_prefix_operation(f"{code}: {message}" if message else code, facts), **facts)
         self.message: str = show_message(message)
         self.code: str = show_message(code)
 
 
 # Errors of the service's model have the service's names, because users search for these names.
 class ActionTypeNotFoundException(ServiceError):  # noqa: N818 - the service's name
-    """No action type with these four parts exists for the caller.  Check category, owner, provider and version."""
+    """The caller has no action type with this category, owner, provider and version.  Check all four."""
 
 
 class InvalidClientTokenException(ServiceError):  # noqa: N818 - the service's name
@@ -202,10 +202,10 @@ class InvalidJobStateException(ServiceError):  # noqa: N818 - the service's name
 
 class InvalidNonceException(ServiceError):  # noqa: N818 - the service's name
     """
-    Another worker has claimed the job.  Do not process it and report no result, which would end the other worker's job.
+    Another worker has claimed the job.  Do not process it.  A result from you would end the other worker's job.
 
-    There is one exception: an earlier acknowledgement of the job by the same process failed with an ``is_retry_safe``
-    of ``None``.  Then CodePipeline has probably accepted that acknowledgement, and your process has claimed the job.
+    This is different if an earlier acknowledgement of the job by the same process failed with an ``is_retry_safe`` of
+    ``None``.  Then CodePipeline has probably accepted that acknowledgement, and your process has claimed the job.
     """
 
 
@@ -269,18 +269,18 @@ class AccessDeniedError(ServiceError):
 
     def __str__(self) -> str:
         text = f"not allowed; allow {self.action} on {self.resource or 'the action type'}"
-        return _with_operation(text, {"operation_name": self.operation_name})
+        return _prefix_operation(text, {"operation_name": self.operation_name})
 
 
 class TransportError(CodePipelineJobError):
     """No usable response arrived.  `is_retry_safe` is ``None`` when the service may have acted on the request."""
 
     def __init__(self, message: str, **facts: Unpack[CallFacts]) -> None:
-        super().__init__(_with_operation(message, facts), **facts)
+        super().__init__(_prefix_operation(message, facts), **facts)
 
 
 class UntrustedResponseError(TransportError):
-    """The response does not come from CodePipeline but, for instance, from a proxy, or a wrong ``endpoint_url``."""
+    """The response does not come from CodePipeline, but for example from a proxy or a wrong ``endpoint_url``."""
 
 
 class CredentialsError(CodePipelineJobError):
@@ -292,7 +292,7 @@ class CredentialsError(CodePipelineJobError):
     """
 
     def __init__(self, message: str, **facts: Unpack[CallFacts]) -> None:
-        super().__init__(_with_operation(message, facts), **facts)
+        super().__init__(_prefix_operation(message, facts), **facts)
 
 
 class InvalidRequestError(CodePipelineJobError):
@@ -300,8 +300,8 @@ class InvalidRequestError(CodePipelineJobError):
     A parameter or a setting is not valid.  No request was sent.
 
     Attributes:
-        parameter: Name of the parameter or field, such as ``"client_token"``.  For a setting that was not given in
-            code: the name of the environment variable, or the key with its profile and file.
+        parameter: Name of the parameter or field, such as ``"client_token"``.  For a setting of the environment
+            or a file: the name of the variable, or the key with its profile and file.
         rule: The rule that the parameter breaks.  It never contains the value.
     """
 
@@ -314,14 +314,14 @@ class InvalidRequestError(CodePipelineJobError):
         return f"{self.parameter}: {self.rule}"
 
 
-# The number of problems in a message is limited, so that it stays readable if each artifact has a problem.
-_PROBLEMS_SHOWN = 10
+# A message with a problem for each artifact would not be readable.
+_MAX_PROBLEMS_SHOWN = 10
 
 
 class _ProblemsError(CodePipelineJobError):
     def __init__(self, problems: Iterable[str], **facts: Unpack[CallFacts]) -> None:
         self.problems: tuple[str, ...] = tuple(map(show, (problems,) if isinstance(problems, str) else problems))
-        shown, hidden = self.problems[:_PROBLEMS_SHOWN], len(self.problems) - _PROBLEMS_SHOWN
+        shown, hidden = self.problems[:_MAX_PROBLEMS_SHOWN], len(self.problems) - _MAX_PROBLEMS_SHOWN
         super().__init__("; ".join(shown) + (f"; and {hidden} more" if hidden > 0 else ""), **facts)
 
 
@@ -393,7 +393,7 @@ class UnsafeArchiveError(ArtifactError):
     An archive, or the directory to create one from, breaks a rule.  Nothing was written.
 
     Attributes:
-        entry: The name of the entry, made printable and truncated to 200 characters; empty for the archive itself.
+        entry: The name of the entry, escaped and truncated to 200 characters; empty for the archive itself.
         rule: What is wrong: one of the rules of the page "What a customer's archive may contain".
         hint: What was expected, or which option accepts it; may be empty.
 
@@ -420,7 +420,7 @@ class WorkerStuckError(CodePipelineJobError):
     """
     Each slot of a worker has a handler that did not end at its job's timeout, so the worker cannot accept jobs.
 
-    The jobs were reported.  A thread cannot be killed, so end the process and start the worker again.
+    The jobs were reported as failed.  A thread cannot be killed, so end the process and start the worker again.
 
     .. versionadded:: 0.2.0
 
@@ -442,8 +442,8 @@ def is_already_reported(error: BaseException, *earlier: BaseException | None) ->
 
     Args:
         error: The error of the latest attempt to report the result.
-        earlier: The errors of the earlier attempts, in any order.  Only those errors are considered that are about the
-            same job, come from a call that reports a result, and have an ``is_retry_safe`` of ``None``.
+        earlier: The errors of the earlier attempts, in any order.  An error counts only if it is about the same job,
+            comes from a call that reports a result, and has an ``is_retry_safe`` of ``None``.
 
     .. versionadded:: 0.2.0
     """
