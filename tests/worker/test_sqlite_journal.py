@@ -746,7 +746,7 @@ def test_a_journal_that_another_process_holds_for_too_long_is_a_journal_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A change that cannot even begin is reported."""
-    monkeypatch.setattr(_sqlite_file, "BUSY", 0.05)
+    monkeypatch.setattr(_sqlite_file, "BUSY_TIMEOUT", 0.05)
     with closing(SqliteJournal(tmp_path / "j.db")) as journal:
         other = sqlite3.connect(tmp_path / "j.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

@@ -83,7 +83,7 @@ def test_nothing_is_left(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_reader_waits_for_the_end_of_a_change(path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a log, a change that fills the file keeps readers out; with one, they read what was before."""
-    monkeypatch.setattr(_sqlite_reader, "BUSY", 0)
+    monkeypatch.setattr(_sqlite_reader, "BUSY_TIMEOUT", 0)
     with closing(_connect(path)) as connection:
         connection.execute("PRAGMA cache_size = 1")
         connection.execute("BEGIN")

@@ -23,7 +23,7 @@ from cp_thirdparty.worker._private_files import (
     refuse_other_users,
     side_file,
 )
-from cp_thirdparty.worker._sqlite_reader import BUSY, decode, open_unlocked
+from cp_thirdparty.worker._sqlite_reader import BUSY_TIMEOUT, decode_if_utf8, open_unlocked
 
 # The errors of SQLite.  For a damaged file, its message may contain bytes that Python cannot decode.
 SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
@@ -286,8 +286,10 @@ _CONNECTIONS: weakref.WeakSet[_Connection] = weakref.WeakSet()
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open an existing SQLite file for use in any thread.  A forked child never closes the connection."""
-    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False, factory=_Connection)
-    connection.text_factory = decode
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, factory=_Connection
+    )
+    connection.text_factory = decode_if_utf8
     _CONNECTIONS.add(connection)
     return connection
 

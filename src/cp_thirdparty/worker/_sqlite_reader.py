@@ -18,20 +18,21 @@ from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.worker._private_files import refuse_special_files, side_file
 
 # Seconds to wait for another process that writes to the same file.
-BUSY: Final = 30.0
+BUSY_TIMEOUT: Final = 30.0
 
-# How many times a copy is tried.  If a worker opens the file during a copy, it creates an index of the log, and the
-# next attempt reads the file itself.
+# How many times a copy is tried.  If a worker opens the file during a copy, SQLite creates the log and its index, and
+# the next attempt reads the file itself.
 _ATTEMPTS: Final = 5
 
 # Seconds after which a changed file has a new modification time.  The clocks for file times of Linux and Windows
 # advance at least every 0.016 seconds.
 _TICK: Final = 0.02
 
+# The files that SQLite creates beside a file: the write-ahead log, the index of this log, and the rollback journal.
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
 # The properties of a file that change when the file is written or replaced; ``None`` if there is no file.
-_State = tuple[int, int, int, int] | None
+_Status = tuple[int, int, int, int] | None
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def open_unlocked(path: Path) -> Generator[sqlite3.Connection, None, None]:
     The data may contain an unfinished change, for example of a process that was killed.
 
     Raises:
-        JournalError: The file, or one beside it, is not a regular file.
+        JournalError: The file or one of its side files is not a regular file.
         OSError: The file cannot be copied.
         sqlite3.Error: The file cannot be opened.
     """
@@ -50,7 +51,7 @@ def open_unlocked(path: Path) -> Generator[sqlite3.Connection, None, None]:
     with ExitStack() as stack:
         # A write-ahead log exists while a process has the file open, or after the process was killed.  If there is no
         # log, SQLite would create one and not remove it, unless the file is declared as immutable.
-        is_immutable = _state(path, "-wal") is None
+        is_immutable = _status(path, "-wal") is None
         if not is_immutable and not _has_index(path):
             # SQLite would create the index of the log beside the file, so a copy in another directory is read.
             private = stack.enter_context(PrivateDirectory(Path(tempfile.gettempdir())))
@@ -63,9 +64,9 @@ def open_snapshot(path: Path) -> Generator[sqlite3.Connection, None, None]:
     """
     Open a consistent state of the file of a journal, without unfinished changes; no file is created beside it.
 
-    If the file has no index of its log, it is copied to the directory for temporary files.  Without the index, SQLite
-    does not isolate a reader from a worker that changes the file.  If the system cannot have a log at all, a worker
-    would have to wait for the reader.
+    If the file has no log or no index of its log, it is copied to the directory for temporary files.  Without a log, a
+    worker would have to wait for the reader.  Without the index, SQLite does not isolate a reader from a worker that
+    changes the file.
 
     Raises:
         JournalError: The file or one of its side files is not a regular file, or a change of the file is not finished.
@@ -82,7 +83,7 @@ def open_snapshot(path: Path) -> Generator[sqlite3.Connection, None, None]:
         yield connection
 
 
-def decode(data: bytes) -> str | bytes:
+def decode_if_utf8(data: bytes) -> str | bytes:
     """Decode UTF-8; return other bytes unchanged, so that one damaged value does not prevent reading other values."""
     try:
         return data.decode()
@@ -98,8 +99,8 @@ def read_only_uri(path: Path) -> str:
 @contextmanager
 def _connect(path: Path, *, is_immutable: bool = False) -> Generator[sqlite3.Connection, None, None]:
     uri = read_only_uri(path) + ("&immutable=1" if is_immutable else "")
-    with closing(sqlite3.connect(uri, timeout=BUSY, isolation_level=None, uri=True)) as connection:
-        connection.text_factory = decode
+    with closing(sqlite3.connect(uri, timeout=BUSY_TIMEOUT, isolation_level=None, uri=True)) as connection:
+        connection.text_factory = decode_if_utf8
         yield connection
 
 
@@ -108,7 +109,8 @@ def _take_snapshot(path: Path, directory: Path) -> Path:
     for _ in range(_ATTEMPTS):
         if _has_index(path):
             return path
-        if not _uses_log(path):  # SQLite locks the file during the copy
+        if not _uses_log(path):
+            # SQLite locks a file without a log during the copy, so one attempt is enough.
             return _copy_file(path, directory, is_immutable=False)
         attempt = directory / "attempt"
         attempt.mkdir()
@@ -121,16 +123,16 @@ def _take_snapshot(path: Path, directory: Path) -> Path:
 
 def _try_copy(path: Path, directory: Path) -> Path | None:
     """Copy a file without a lock; return ``None`` if a worker has opened or changed it during the copy."""
-    before = _states(path)
+    before = _statuses(path)
     time.sleep(_TICK)  # after this, a change of the file changes its modification time
     try:
-        has_log = _state(path, "-wal") is not None
+        has_log = _status(path, "-wal") is not None
         copy = _copy_with_log(path, directory) if has_log else _copy_file(path, directory, is_immutable=True)
     except (OSError, sqlite3.Error):  # for example, because the worker has removed the log
-        if _states(path) == before:
+        if _statuses(path) == before:
             raise
         return None
-    return copy if _states(path) == before else None
+    return copy if _statuses(path) == before else None
 
 
 def _uses_log(path: Path) -> bool:
@@ -155,14 +157,14 @@ def _copy_file(path: Path, directory: Path, *, is_immutable: bool) -> Path:
     _check_space(directory, path.stat().st_size)
     copy = directory / path.name
     with _connect(path, is_immutable=is_immutable) as source, closing(sqlite3.connect(copy)) as target:
-        _lock(source)
+        _lock_for_reading(source)
         target.execute("PRAGMA synchronous = OFF")
         source.backup(target)
     return copy
 
 
-def _lock(connection: sqlite3.Connection) -> None:
-    """Start to read after the transaction of another process has ended; the read lock then prevents writes."""
+def _lock_for_reading(connection: sqlite3.Connection) -> None:
+    """Wait for the transaction of another process, and take a read lock, which prevents writes."""
     connection.execute("BEGIN")
     try:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
@@ -171,7 +173,7 @@ def _lock(connection: sqlite3.Connection) -> None:
             raise
     else:
         return
-    # SQLite would have to undo an unfinished change first, which a read-only connection cannot do.
+    # Before it reads, SQLite must undo an unfinished change, which a read-only connection cannot do.
     raise JournalError(
         "the journal cannot be read: a change is not finished; if no worker uses the journal, a worker was "
         "killed, and the next worker that opens the journal undoes the change"
@@ -196,14 +198,14 @@ def _check_space(directory: Path, size: int) -> None:
 
 def _has_index(path: Path) -> bool:
     """Return whether a file has a write-ahead log and its index, so that SQLite isolates readers from writers."""
-    return _state(path, "-wal") is not None and _state(path, "-shm") is not None
+    return _status(path, "-wal") is not None and _status(path, "-shm") is not None
 
 
-def _states(path: Path) -> list[_State]:
-    return [_state(path, suffix) for suffix in ("", *_SIDE_FILES)]
+def _statuses(path: Path) -> list[_Status]:
+    return [_status(path, suffix) for suffix in ("", *_SIDE_FILES)]
 
 
-def _state(path: Path, suffix: str) -> _State:
+def _status(path: Path, suffix: str) -> _Status:
     try:
         status = os.stat(side_file(path, suffix) if suffix else path)  # noqa: PTH116 - the same as `Path.stat`
     except OSError:

@@ -18,9 +18,9 @@ from cp_thirdparty.models import ActionTypeId
 __all__ = ["journal_policy", "lambda_policy", "worker_policy"]
 
 # The operations that a `DynamoDBJournal` calls.
-_JOURNAL = ("BatchWriteItem", "DeleteItem", "PutItem", "Query")
-_TABLE = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
-_ACCOUNT = re.compile(r"[0-9]{12}")
+_JOURNAL_OPERATIONS = ("BatchWriteItem", "DeleteItem", "PutItem", "Query")
+_TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
+_ACCOUNT_ID = re.compile(r"[0-9]{12}")
 
 
 def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) -> dict[str, Any]:
@@ -30,8 +30,8 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
     The documents of AWS write the ARN of an action type in different ways, and IAM compares ARNs letter by letter.  So
     the policy contains each form:
 
-    * The form of the user guide has no account and ends with a slash.  The guide's page about integration models shows
-      it in "Choose and configure an appropriate permissions management strategy for your job worker".
+    * The form of the user guide has no account and ends with a slash.  See "Choose and configure an appropriate
+      permissions management strategy for your job worker" on the guide's page about integration models.
     * The form of the Service Authorization Reference has the account.
     * For custom actions, the user guide writes the owner in lower case, so the policy has one more ARN.
 
@@ -53,20 +53,20 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
         ("provider", action_type_id.provider, limits.ACTION_PROVIDER),
         ("version", action_type_id.version, limits.ACTION_VERSION),
     ):
-        rule = limits.name(value, maximum)
-        if rule is not None:
-            raise InvalidRequestError(f"action_type_id.{name}", rule)
-    for part, member in (("category", action_type_id.category), ("owner", action_type_id.owner)):
+        broken_rule = limits.name(value, maximum)
+        if broken_rule is not None:
+            raise InvalidRequestError(f"action_type_id.{name}", broken_rule)
+    for name, member in (("category", action_type_id.category), ("owner", action_type_id.owner)):
         if not member.is_known:
             # An unknown value could contain an asterisk, which is a wildcard in an ARN.
-            raise InvalidRequestError(f"action_type_id.{part}", "must be one that CodePipeline has")
-    partition = _find_partition(region, account)
-    parts = f"{action_type_id.owner}/{action_type_id.category}/{action_type_id.provider}/{action_type_id.version}"
+            raise InvalidRequestError(f"action_type_id.{name}", "must be a value that CodePipeline defines")
+    partition = _require_partition(region, account)
+    path = f"{action_type_id.owner}/{action_type_id.category}/{action_type_id.provider}/{action_type_id.version}"
     operations = CUSTOM if action_type_id.owner == ActionOwner.CUSTOM else THIRD_PARTY
     # Only the user guide, and only for custom actions, writes the owner in lower case.
-    spellings = ["custom" + parts.removeprefix("Custom"), parts] if operations is CUSTOM else [parts]
+    spellings = ["custom" + path.removeprefix("Custom"), path] if operations is CUSTOM else [path]
     prefix = f"arn:{partition}:codepipeline:{region}"
-    resources = [*(f"{prefix}::actionType:{each}/" for each in spellings), f"{prefix}:{account}:actiontype:{parts}"]
+    resources = [*(f"{prefix}::actionType:{each}/" for each in spellings), f"{prefix}:{account}:actiontype:{path}"]
     sid = "CustomJobs" if operations is CUSTOM else "ThirdPartyJobs"
     return _create_policy(sid, [f"codepipeline:{operation}" for operation in sorted(operations.names)], resources)
 
@@ -88,10 +88,10 @@ def journal_policy(table_name: str, *, region: str, account: str) -> dict[str, A
 
     .. versionadded:: 0.2.0
     """
-    if not _TABLE.fullmatch(table_name):
+    if not _TABLE_NAME.fullmatch(table_name):
         raise InvalidRequestError("table_name", "must be the name of a DynamoDB table")
-    resource = f"arn:{_find_partition(region, account)}:dynamodb:{region}:{account}:table/{table_name}"
-    return _create_policy("Journal", [f"dynamodb:{operation}" for operation in _JOURNAL], [resource])
+    resource = f"arn:{_require_partition(region, account)}:dynamodb:{region}:{account}:table/{table_name}"
+    return _create_policy("Journal", [f"dynamodb:{operation}" for operation in _JOURNAL_OPERATIONS], [resource])
 
 
 def _create_policy(sid: str, actions: list[str], resources: list[str] | str) -> dict[str, Any]:
@@ -99,11 +99,11 @@ def _create_policy(sid: str, actions: list[str], resources: list[str] | str) -> 
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def _find_partition(region: str, account: str) -> str:
+def _require_partition(region: str, account: str) -> str:
     """Return the partition of a region; raise if the region or the account is not valid."""
-    if not _ACCOUNT.fullmatch(account):
+    if not _ACCOUNT_ID.fullmatch(account):
         raise InvalidRequestError("account", "must be the 12 digits of an AWS account")
-    partition = _read_partition(region)
+    partition = _find_partition(region)
     if partition is None:
         raise InvalidRequestError("region", "must be the name of an AWS region")
     return partition
@@ -126,7 +126,7 @@ def lambda_policy() -> dict[str, Any]:
     return _create_policy("JobResults", actions, "*")
 
 
-def _read_partition(region: str) -> str | None:
+def _find_partition(region: str) -> str | None:
     session = botocore.session.Session()
     data_loader.install(session)
     try:
