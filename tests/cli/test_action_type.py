@@ -10,7 +10,7 @@ from typing import Any
 import botocore.session
 import botocore.validate
 import pytest
-from support.command_line import command
+from support.command_line import run_command
 
 _MODULE = """
 import attrs
@@ -57,7 +57,7 @@ pytestmark = pytest.mark.usefixtures("_module")
 
 
 def _document(capsys: pytest.CaptureFixture[str], name: str, *options: str) -> dict[str, Any]:
-    shown = command(capsys, "action-type", f"made_for_action_type:{name}", *options)
+    shown = run_command(capsys, "action-type", f"made_for_action_type:{name}", *options)
     assert (shown.code, shown.err) == (0, "")
     document: dict[str, Any] = json.loads(shown.out)
     return document
@@ -119,6 +119,6 @@ _REFUSED: list[tuple[tuple[str, ...], str]] = [
 @pytest.mark.parametrize(("arguments", "message"), _REFUSED, ids=[message for _, message in _REFUSED])
 def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str) -> None:
     """What cannot be printed is an error of one line that names the option and the mistake."""
-    shown = command(capsys, "action-type", *arguments)
+    shown = run_command(capsys, "action-type", *arguments)
     assert (shown.code, shown.out) == (252, "")
     assert shown.err.startswith(f"cp-thirdparty: error: {message}")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from support.command_line import command
+from support.command_line import run_command
 
 from cp_thirdparty.testing import LocalCodePipeline, samples
 
@@ -29,17 +29,17 @@ def test_a_job_is_worked_on_by_commands(service: LocalCodePipeline, capsys: pyte
     action = service.start_action(
         samples.action_type_id(owner="Custom"), configuration={"Name": "mine", "ApiKey": _MARKER}
     )
-    polled = command(capsys, "poll-for-jobs", "--action-type-id", _TYPE, "--query-param", "Name=mine")
+    polled = run_command(capsys, "poll-for-jobs", "--action-type-id", _TYPE, "--query-param", "Name=mine")
     (job,) = json.loads(polled.out)["jobs"]
-    read = command(capsys, "get-job-details", "--job-id", job["id"])
+    read = run_command(capsys, "get-job-details", "--job-id", job["id"])
     assert _MARKER not in polled.out + read.out
     assert json.loads(read.out)["jobDetails"]["accountId"] == job["accountId"]
-    revealed = command(capsys, "get-job-details", "--job-id", job["id"], "--reveal-secrets")
+    revealed = run_command(capsys, "get-job-details", "--job-id", job["id"], "--reveal-secrets")
     assert _MARKER in revealed.out
-    claimed = command(capsys, "acknowledge-job", "--job-id", job["id"], "--nonce", job["nonce"])
+    claimed = run_command(capsys, "acknowledge-job", "--job-id", job["id"], "--nonce", job["nonce"])
     assert json.loads(claimed.out) == {"status": "InProgress"}
     variables = json.dumps({"Findings": "3"})
-    done = command(capsys, "put-job-success-result", "--job-id", job["id"], "--output-variables", variables)
+    done = run_command(capsys, "put-job-success-result", "--job-id", job["id"], "--output-variables", variables)
     assert (done.code, action.status) == (0, "Succeeded")
     assert getattr(action.result, "output_variables", None) == {"Findings": "3"}
 
@@ -51,10 +51,10 @@ def test_a_document_gives_mappings(service: LocalCodePipeline, capsys: pytest.Ca
         "actionTypeId": {"category": "Test", "owner": "Custom", "provider": "ExampleScan", "version": "1"},
         "queryParam": {"Name": "other"},
     }
-    assert command(capsys, "poll-for-jobs", "--cli-input-json", json.dumps(wanted), "--query", "jobs").out == "[]\n"
+    assert run_command(capsys, "poll-for-jobs", "--cli-input-json", json.dumps(wanted), "--query", "jobs").out == "[]\n"
     job = action.jobs[0]
-    command(capsys, "acknowledge-job", "--job-id", job.id, "--nonce", job.nonce)
-    failed = command(
+    run_command(capsys, "acknowledge-job", "--job-id", job.id, "--nonce", job.nonce)
+    failed = run_command(
         capsys, "put-job-failure-result", "--job-id", job.id, "--failure-details", "type=JobFailed,message=no"
     )
     assert (failed.code, action.status) == (0, "Failed")
@@ -73,7 +73,7 @@ def test_a_wrong_mapping_is_refused_by_name(
     service: LocalCodePipeline, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], error: str
 ) -> None:
     """The error names the option or the place in the document, and nothing is sent."""
-    refused = command(capsys, "poll-for-jobs", "--action-type-id", _TYPE, *arguments)
+    refused = run_command(capsys, "poll-for-jobs", "--action-type-id", _TYPE, *arguments)
     assert refused.err.startswith(f"cp-thirdparty: {error}")
     assert refused.code != 0
     assert service.requests == ()

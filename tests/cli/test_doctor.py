@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from support.command_line import command
+from support.command_line import run_command
 
 from cp_thirdparty import ActionTypeId
 from cp_thirdparty.testing import LocalCodePipeline
@@ -66,7 +66,7 @@ _OPTIONS = {
 
 
 def _examine(capsys: pytest.CaptureFixture[str], options: dict[str, str]) -> tuple[int, dict[str, tuple[str, str]]]:
-    shown = command(capsys, "doctor", *(word for option in options.items() for word in option))
+    shown = run_command(capsys, "doctor", *(word for option in options.items() for word in option))
     assert "MARK" not in shown.out + shown.err
     assert shown.err == ""
     lines = [re.split(r"  +", line, maxsplit=2) for line in shown.out.splitlines()]
@@ -111,7 +111,7 @@ def test_options_of_another_kind_are_refused(
     options: dict[str, str], message: str, machine: _Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before anything is sent."""
-    shown = command(capsys, "doctor", *(word for option in options.items() for word in option))
+    shown = run_command(capsys, "doctor", *(word for option in options.items() for word in option))
     assert (shown.code, shown.err) == (252, f"cp-thirdparty: error: {message}\n")
     assert machine.service.requests == ()
 

@@ -16,7 +16,7 @@ from typing import Any
 import click
 import pytest
 from click.shell_completion import ShellComplete
-from support.command_line import command, program
+from support.command_line import run_command, run_program
 from support.journals import SCOPE, OldJournal, run_process
 
 from cp_thirdparty import ActionTypeId, Succeeded, ThirdPartyJob
@@ -40,12 +40,12 @@ _PLACE = ("--region", "us-east-1", "--account", "123456789012")
 
 def test_policy_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
     """The policy of the library is printed as JSON."""
-    shown = command(
+    shown = run_command(
         capsys, "policy", "--action-type-id", "category=Test,owner=ThirdParty,provider=ExampleScan,version=1", *_PLACE
     )
     assert json.loads(shown.out) == worker_policy(_TYPE, region="us-east-1", account="123456789012")
-    assert command(capsys, "policy", "--action-type-id", "category=Test", *_PLACE).code == 252
-    assert command(capsys, "policy", *_PLACE).err == "cp-thirdparty: error: --action-type-id: is required\n"
+    assert run_command(capsys, "policy", "--action-type-id", "category=Test", *_PLACE).code == 252
+    assert run_command(capsys, "policy", *_PLACE).err == "cp-thirdparty: error: --action-type-id: is required\n"
 
 
 def test_journal_shows_each_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_journal_shows_each_job(capsys: pytest.CaptureFixture[str], tmp_path: Pa
         journal.running(name)
     journal.result("done", Succeeded())
     journal.finish("done", "reported")
-    shown = command(capsys, "jobs", str(path), "--output", "json")
+    shown = run_command(capsys, "jobs", str(path), "--output", "json")
     jobs = {job.pop("jobId"): job for job in json.loads(shown.out)["jobs"]}
     same = {
         "clientId": "c",
@@ -72,7 +72,7 @@ def test_journal_shows_each_job(capsys: pytest.CaptureFixture[str], tmp_path: Pa
         "done": {"state": "DONE", "outcome": "reported", "result": "Succeeded", "owner": "", **same},
         "running": {"state": "RUNNING", "outcome": "", "result": "", "owner": "alive", **same},
     }
-    left = command(capsys, "jobs", str(path), "--unfinished").out
+    left = run_command(capsys, "jobs", str(path), "--unfinished").out
     assert "running" in left
     assert "done" not in left
     journal.close()
@@ -91,10 +91,10 @@ def test_journal_shows_what_is_set_aside(capsys: pytest.CaptureFixture[str], tmp
         connection.execute("UPDATE entries SET state = 'PAUSED' WHERE job_id = 'bad'")
         connection.execute("UPDATE entries SET result = 'nonsense' WHERE job_id = 'finished'")
     connection.close()
-    bad, good = json.loads(command(capsys, "jobs", str(path), "--output", "json").out)["jobs"]
+    bad, good = json.loads(run_command(capsys, "jobs", str(path), "--output", "json").out)["jobs"]
     assert bad == {"jobId": "bad", "state": "SET_ASIDE", "problem": "its state is unknown"}
     assert (good["jobId"], good["owner"], good["claimedAt"]) == ("a\x1b[2J", "dead", "")
-    assert "\x1b" not in command(capsys, "jobs", str(path), "--color", "off").out
+    assert "\x1b" not in run_command(capsys, "jobs", str(path), "--color", "off").out
 
 
 def test_journal_only_reads(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_journal_only_reads(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
         connection.execute("CREATE TABLE customers (name TEXT)")
     connection.close()
     before = path.read_bytes()
-    shown = command(capsys, "jobs", str(path))
+    shown = run_command(capsys, "jobs", str(path))
     assert (shown.code, shown.out) == (255, "")
     assert shown.err == (
         "cp-thirdparty: error: the journal cannot be opened: the file is a database, but not a journal\n"
@@ -114,7 +114,7 @@ def test_journal_only_reads(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     SqliteJournal(path).close()
     before = path.read_bytes()
     path.chmod(0o400)
-    assert command(capsys, "jobs", str(path), "--output", "json").out == '{\n    "jobs": []\n}\n'
+    assert run_command(capsys, "jobs", str(path), "--output", "json").out == '{\n    "jobs": []\n}\n'
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["jobs.db"]
 
@@ -124,7 +124,7 @@ def test_journal_shows_a_file_of_version_0_1(capsys: pytest.CaptureFixture[str],
     path = tmp_path / "jobs.db"
     with closing(OldJournal(path)) as old:
         old.claim("job-1")
-    (job,) = json.loads(command(capsys, "jobs", str(path), "--output", "json").out)["jobs"]
+    (job,) = json.loads(run_command(capsys, "jobs", str(path), "--output", "json").out)["jobs"]
     assert (job["jobId"], job["state"], "region" in job) == ("job-1", "CLAIMING", False)
 
 
@@ -146,7 +146,7 @@ def test_journal_shows_a_copy_that_nobody_can_write(capsys: pytest.CaptureFixtur
     if user == 0:
         os.seteuid(65534)  # root may write anywhere
     try:
-        shown = command(capsys, "jobs", str(tmp_path / "copy" / "jobs.db"), "--output", "json")
+        shown = run_command(capsys, "jobs", str(tmp_path / "copy" / "jobs.db"), "--output", "json")
     finally:
         os.seteuid(user)
     assert (shown.code, shown.err) == (0, "")
@@ -159,18 +159,18 @@ def test_journal_ends_a_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     """A job that nobody has, or whose ownership is unknown, is finished; one that a running worker has is not."""
     path = tmp_path / "jobs.db"
     run_process(path, "journal.claim(job, SCOPE); journal.uncertain('job-1')")
-    shown = command(capsys, "resolve", str(path), "job-1", "--yes")
+    shown = run_command(capsys, "resolve", str(path), "job-1", "--yes")
     assert (shown.code, shown.out, shown.err) == (0, "job-1: ended in the journal\n", "")
-    (job,) = json.loads(command(capsys, "jobs", str(path), "--output", "json").out)["jobs"]
+    (job,) = json.loads(run_command(capsys, "jobs", str(path), "--output", "json").out)["jobs"]
     assert (job["state"], job["outcome"]) == ("DONE", "ended by an operator")
-    shown = command(capsys, "resolve", str(path), "MARK", "--yes")
+    shown = run_command(capsys, "resolve", str(path), "MARK", "--yes")
     assert shown.code == 255
     assert shown.err.endswith("there is no unfinished job with this id\n")
     journal = SqliteJournal(path)
     journal.claim(ThirdPartyJob(client_id="c", job_id="job-2"), SCOPE)
-    shown = command(capsys, "resolve", str(path), "job-2", "--yes")
+    shown = run_command(capsys, "resolve", str(path), "job-2", "--yes")
     journal.uncertain("job-2")
-    assert command(capsys, "resolve", str(path), "job-2", "--yes").code == 0  # its worker only asks about it
+    assert run_command(capsys, "resolve", str(path), "job-2", "--yes").code == 0  # its worker only asks about it
     journal.close()
     assert (shown.code, shown.err) == (
         255,
@@ -185,13 +185,13 @@ def test_a_file_that_is_not_a_journal_is_an_error(capsys: pytest.CaptureFixture[
     loop.symlink_to("loop")
     for name, *arguments in (("jobs",), ("resolve", "job-1", "--yes")):
         for missing in (path, loop):
-            shown = command(capsys, name, str(missing), *arguments)
+            shown = run_command(capsys, name, str(missing), *arguments)
             assert (shown.code, shown.err) == (255, f"cp-thirdparty: error: {missing}: there is no such file\n")
         assert not path.exists()
     path.write_text("no journal", encoding="utf-8")
-    assert command(capsys, "jobs", str(path)).code == 255
-    assert command(capsys, "jobs").code == 252
-    assert "The command 'journal' is deprecated" in command(capsys, "journal", str(path)).err
+    assert run_command(capsys, "jobs", str(path)).code == 255
+    assert run_command(capsys, "jobs").code == 252
+    assert "The command 'journal' is deprecated" in run_command(capsys, "journal", str(path)).err
 
 
 def test_sweep_removes_what_dead_processes_have_left(
@@ -203,7 +203,7 @@ def test_sweep_removes_what_dead_processes_have_left(
         (tmp_path / "cp-thirdparty-tmp-1-dead" / "workspace").mkdir(parents=True)
         (tmp_path / "cp-thirdparty-tmp-1-dead" / ".cp-thirdparty-tmp").touch()
         (tmp_path / ".cp-thirdparty-tmp-1-\x1b[2J").touch()
-        shown = command(capsys, "sweep")
+        shown = run_command(capsys, "sweep")
         kept = f"kept {private.path.name}: its process is alive\n"
     assert (shown.code, shown.err) == (0, "")
     assert sorted(shown.out.splitlines(keepends=True)) == [
@@ -211,7 +211,7 @@ def test_sweep_removes_what_dead_processes_have_left(
         kept,
         "removed cp-thirdparty-tmp-1-dead\n",
     ]
-    assert command(capsys, "sweep", str(tmp_path / "other")).err == (
+    assert run_command(capsys, "sweep", str(tmp_path / "other")).err == (
         "cp-thirdparty: error: DIRECTORY: No such file or directory\n"
     )
 
@@ -221,19 +221,19 @@ def test_a_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        shown = command(capsys, "local", "--port", str(taken.getsockname()[1]))
+        shown = run_command(capsys, "local", "--port", str(taken.getsockname()[1]))
     assert (shown.code, shown.err) == (255, "cp-thirdparty: error: --port: cannot listen: Address already in use\n")
-    shown = command(capsys, "local", "--scenario", "nothing.json")
+    shown = run_command(capsys, "local", "--scenario", "nothing.json")
     problem = "--scenario: nothing.json: cannot be read: No such file or directory"
     assert (shown.code, shown.err) == (252, f"cp-thirdparty: error: {problem}\n")
-    assert command(capsys, "local", "--port", "65536").err.endswith("--port: must be an integer from 0 to 65535\n")
+    assert run_command(capsys, "local", "--port", "65536").err.endswith("--port: must be an integer from 0 to 65535\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_has_its_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The script calls the program."""
-    assert "_CP_THIRDPARTY_COMPLETE=" in command(capsys, "completion", shell).out
-    assert command(capsys, "completion", "other").code == 252
+    assert "_CP_THIRDPARTY_COMPLETE=" in run_command(capsys, "completion", shell).out
+    assert run_command(capsys, "completion", "other").code == 252
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_completion_knows_commands_and_options(words: str, expected: str) -> Non
 def test_completion_before_the_command_in_zsh() -> None:
     """Zsh gets the kind, the value and the help of each."""
     asked = {"COMP_WORDS": "cp-thirdparty --output y", "COMP_CWORD": "2", "_CP_THIRDPARTY_COMPLETE": "zsh_complete"}
-    assert program(env=asked).out == "plain\nyaml\n_\nplain\nyaml-stream\n_\n"
+    assert run_program(env=asked).out == "plain\nyaml\n_\nplain\nyaml-stream\n_\n"
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_errors_hold_no_value(error: BaseException, expected: tuple[int, str]) -
 )
 def test_an_option_may_be_given_once(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """A second value of an option is refused, because the first one would have no effect."""
-    shown = command(capsys, *arguments)
+    shown = run_command(capsys, *arguments)
     assert (shown.code, shown.out) == (252, "")
     assert shown.err == f"cp-thirdparty: error: {arguments[-2]}: is given more than once\n"
 
@@ -395,7 +395,7 @@ def test_an_error_names_what_the_user_typed(
     arguments: tuple[str, ...], code: int, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An error names the option or the argument as the user knows it, and shows no value."""
-    shown = command(capsys, *arguments)
+    shown = run_command(capsys, *arguments)
     assert shown.err.startswith(f"cp-thirdparty: error: {name}: ")
     assert (shown.code, shown.out) == (code, "")
     assert "MARK" not in shown.err

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command_line import DETAILS, command, program
+from support.command_line import DETAILS, run_command, run_program
 
 from cp_thirdparty import ActionTypeId, JobStatus
 from cp_thirdparty.testing import Action, LocalCodePipeline
@@ -33,7 +33,7 @@ def action(monkeypatch: pytest.MonkeyPatch) -> Iterator[Action]:
 
 
 def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    shown = command(capsys, *arguments)
+    shown = run_command(capsys, *arguments)
     assert (shown.code, shown.err) == (0, "")
     return json.loads(shown.out) if shown.out else None
 
@@ -187,7 +187,7 @@ def test_bad_input_is_one_line(
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.delenv(_VARIABLE, raising=False)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    shown = command(capsys, *arguments)
+    shown = run_command(capsys, *arguments)
     assert (shown.code, shown.out) == (code, "")
     assert shown.err.startswith("cp-thirdparty: error: ")
     assert text in shown.err
@@ -199,7 +199,7 @@ def test_a_file_of_another_encoding_is_refused(capsys: pytest.CaptureFixture[str
     """A file that is not UTF-8 is one line."""
     path = tmp_path / "token"
     path.write_bytes(b"t\xf6ken")
-    shown = command(capsys, DETAILS, "--job-id", "job-1", "--client-token", f"file://{path}")
+    shown = run_command(capsys, DETAILS, "--job-id", "job-1", "--client-token", f"file://{path}")
     assert (shown.code, "it is not UTF-8 text" in shown.err) == (252, True)
 
 
@@ -228,13 +228,13 @@ def test_text_that_is_piped_or_pasted_may_have_a_byte_order_mark(
     path.write_text("done", encoding="utf-8-sig")
     for text in ('\ufeff{"summary": "done"}', "\ufeffsummary=done", f"summary@=file://{path}"):
         arguments = ("--job-id", "job-1", "--client-token", _TOKEN, "--execution-details", text)
-        assert command(capsys, _PUT, *arguments, "--generate-cli-skeleton", "output").code == 0
+        assert run_command(capsys, _PUT, *arguments, "--generate-cli-skeleton", "output").code == 0
 
 
 def test_a_query_that_does_not_suit_the_response(action: Action, capsys: pytest.CaptureFixture[str]) -> None:
     """A function of the wrong type fails without the value of its argument."""
     arguments = ("--job-id", action.jobs[0].id, "--client-token", _TOKEN, "--query", "sum(jobDetails.id)")
-    shown = command(capsys, DETAILS, *arguments)
+    shown = run_command(capsys, DETAILS, *arguments)
     assert (shown.code, shown.out) == (255, "")
     assert action.jobs[0].id not in shown.err
 
@@ -242,17 +242,17 @@ def test_a_query_that_does_not_suit_the_response(action: Action, capsys: pytest.
 def test_an_unused_port_is_an_error(capsys: pytest.CaptureFixture[str], action: Action) -> None:
     """A closed port is one line with code 255."""
     assert action.status == "Queued"  # its service is what the environment leads to
-    shown = command(capsys, DETAILS, *_JOB, "--endpoint-url", "http://127.0.0.1:9")
+    shown = run_command(capsys, DETAILS, *_JOB, "--endpoint-url", "http://127.0.0.1:9")
     assert (shown.code, shown.out, shown.err.count("\n")) == (255, "", 1)
 
 
 def test_wrong_settings_of_the_environment(tmp_path: Path) -> None:
     """A setting that an environment variable or a file supplies is named, with the code of the environment."""
-    variable = program(DETAILS, *_JOB, "--region", "us-east-1", env={"AWS_MAX_ATTEMPTS": "xMARK"})
+    variable = run_program(DETAILS, *_JOB, "--region", "us-east-1", env={"AWS_MAX_ATTEMPTS": "xMARK"})
     assert (variable.code, "AWS_MAX_ATTEMPTS: must be an integer" in variable.err) == (253, True)
     path = tmp_path / "config"
     path.write_text("[default]\nmax_attempts = xMARK\n", encoding="utf-8")
-    file = program(DETAILS, *_JOB, "--region", "us-east-1", env={"AWS_CONFIG_FILE": str(path), "AWS_PROFILE": None})
+    file = run_program(DETAILS, *_JOB, "--region", "us-east-1", env={"AWS_CONFIG_FILE": str(path), "AWS_PROFILE": None})
     assert (file.code, f"max_attempts in profile 'default' of {path}: must be" in file.err) == (253, True)
     assert "xMARK" not in variable.err + file.err
 
@@ -268,10 +268,10 @@ def test_no_region_and_no_credentials(tmp_path: Path) -> None:
             ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE")
         ),
     }
-    without_region = program(DETAILS, *_JOB, env=nowhere)
+    without_region = run_program(DETAILS, *_JOB, env=nowhere)
     assert (without_region.code, without_region.err.count("\n")) == (253, 1)
     assert "error: --region: must be given" in without_region.err
-    without_credentials = program(DETAILS, *_JOB, "--region", "us-east-1", env=nowhere)
+    without_credentials = run_program(DETAILS, *_JOB, "--region", "us-east-1", env=nowhere)
     assert "no AWS credentials were found (endpoint https://" in without_credentials.err
     assert without_credentials.code == 253
 
@@ -281,7 +281,7 @@ def test_refused_credentials_are_an_error_of_the_service(
 ) -> None:
     """A key that AWS does not know is code 254, as for the AWS CLI."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
-    assert command(capsys, DETAILS, "--job-id", action.jobs[0].id, "--client-token", _TOKEN).code == 254
+    assert run_command(capsys, DETAILS, "--job-id", action.jobs[0].id, "--client-token", _TOKEN).code == 254
 
 
 def test_an_unforeseen_error_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,16 +291,16 @@ def test_an_unforeseen_error_is_one_line(capsys: pytest.CaptureFixture[str], mon
         raise RuntimeError(_TOKEN)
 
     monkeypatch.setattr("cp_thirdparty._cli.commands.read_parameters", broken)
-    shown = command(capsys, DETAILS, *_JOB)
+    shown = run_command(capsys, DETAILS, *_JOB)
     assert (shown.code, shown.err) == (255, "cp-thirdparty: error: unexpected error (RuntimeError)\n")
 
 
 def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra, the program names what to install; another missing module is another error."""
     monkeypatch.setitem(__import__("sys").modules, "yaml", None)
-    shown = command(capsys, DETAILS, *_JOB, "--cli-input-yaml", "{}")
+    shown = run_command(capsys, DETAILS, *_JOB, "--cli-input-yaml", "{}")
     assert (shown.code, "pip install 'cp-thirdparty[cli]'" in shown.err) == (253, True)
     monkeypatch.setitem(__import__("sys").modules, "cp_thirdparty._cli.parameters", None)
     monkeypatch.delitem(__import__("sys").modules, "cp_thirdparty._cli.commands", raising=False)
     with pytest.raises(ModuleNotFoundError):
-        command(capsys, DETAILS, *_JOB)
+        run_command(capsys, DETAILS, *_JOB)

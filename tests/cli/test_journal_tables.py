@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.command_line import command
+from support.command_line import run_command
 from support.dynamodb import Fleet, moto_client
 from support.journals import SCOPE
 
@@ -80,7 +80,7 @@ def test_jobs_of_a_table_are_shown(
     del living
     name = f"dynamodb://{fleet.table_name}"
     before = [item for item in fleet.items() if "beat" not in item]
-    shown = command(capsys, "jobs", name, "--output", "json")
+    shown = run_command(capsys, "jobs", name, "--output", "json")
     found = {
         job["jobId"]: (job["state"], job.get("owner"), job.get("problem")) for job in json.loads(shown.out)["jobs"]
     }
@@ -96,17 +96,17 @@ def test_jobs_of_a_table_are_shown(
     )
     assert shown.err == "cp-thirdparty: looking for signs of life of the workers, for up to 33000 seconds\n"
     assert [item for item in fleet.items() if "beat" not in item] == before
-    unfinished = command(capsys, "jobs", name, "--unfinished", "--query", "length(jobs)", "--output", "text")
+    unfinished = run_command(capsys, "jobs", name, "--unfinished", "--query", "length(jobs)", "--output", "text")
     assert unfinished.out == "4\n"
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_REGION", _REGION)
     # The other lines are those of CodePipeline, which moto does not play.
-    missing = command(capsys, "doctor", "--journal", "dynamodb://nothing", "--endpoint-url", "ftp://x")
+    missing = run_command(capsys, "doctor", "--journal", "dynamodb://nothing", "--endpoint-url", "ftp://x")
     assert missing.out.splitlines()[-1] == (
         "FAIL  journal      the journal's table nothing cannot be read: ResourceNotFoundException. Remedy: correct "
-        "--journal to the file or the dynamodb://TABLE of the worker, and let this user read it"
+        "--journal to the worker's file or dynamodb://TABLE, and give this user read access"
     )
-    doctor = command(capsys, "doctor", "--journal", name, "--endpoint-url", "ftp://x")
+    doctor = run_command(capsys, "doctor", "--journal", name, "--endpoint-url", "ftp://x")
     assert doctor.out.splitlines()[-1] == ("ok    journal      4 unfinished jobs, 1 of them to resolve by hand")
 
 
@@ -114,8 +114,8 @@ def test_a_job_of_a_table_is_ended(fleet: Fleet, living: DynamoDBJournal, capsys
     """If no worker has it, and not if a worker that is alive has it."""
     name = f"dynamodb://{fleet.table_name}"
     for job_id in ("lost", "released"):
-        assert command(capsys, "resolve", name, job_id, "--yes").out == f"{job_id}: ended in the journal\n"
-    refused = command(capsys, "resolve", name, "running", "--yes")
+        assert run_command(capsys, "resolve", name, job_id, "--yes").out == f"{job_id}: ended in the journal\n"
+    refused = run_command(capsys, "resolve", name, "running", "--yes")
     assert (refused.code, "a running worker has the job" in refused.err) == (255, True)
     states = {entry.job.job_id: entry.outcome for entry in living.jobs()}
     assert states == {
@@ -162,7 +162,7 @@ def test_the_region_of_a_table_is_that_of_its_arn(
     prefix = f"arn:aws:dynamodb:eu-west-1:{_ACCOUNT}:table/"
     arn = prefix + fleet.table_name
     for arguments in ((arn,), (arn, "--region", "eu-west-2"), (f"dynamodb://{fleet.table_name}",)):
-        shown = command(capsys, "jobs", *arguments, "--output", "json")
+        shown = run_command(capsys, "jobs", *arguments, "--output", "json")
         assert (shown.code, json.loads(shown.out)) == (0, {"jobs": []}), shown
     assert regions == ["eu-west-1", "eu-west-2", None]
 
@@ -214,5 +214,5 @@ def test_a_table_that_cannot_be_read(  # noqa: PLR0917 - fixtures
             monkeypatch.setenv(name, value)
     for name in ("jobs", "resolve"):
         job_id = ("job-1", "--yes") if name == "resolve" else ()
-        shown = command(capsys, name, *arguments, *job_id)
+        shown = run_command(capsys, name, *arguments, *job_id)
         assert (shown.code, message in shown.err, "MARK" in shown.err, shown.out) == (code, True, False, ""), shown

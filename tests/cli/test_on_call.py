@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import pytest
 from support.artifact_jobs import artifact
-from support.command_line import command
+from support.command_line import run_command
 from support.journals import run_process
 from support.scripted_s3 import ScriptedS3
 
@@ -156,19 +156,19 @@ def test_a_job_is_failed_by_hand(site: _Site, capsys: pytest.CaptureFixture[str]
     """The confirmation and the output name the pipeline, and the customer gets the message."""
     site.claim()
     arguments = ("fail", *site.job, "--message", "Run it again.", "--type", "SystemUnavailable")
-    refused = command(capsys, *arguments)
+    refused = run_command(capsys, *arguments)
     assert (refused.code, refused.err.endswith("--yes: is required, because there is no terminal to ask\n")) == (
         252,
         True,
     )
     assert site.action.status == "InProgress"
-    shown = command(capsys, *arguments, "--external-execution-id", "run-1", "--yes")
+    shown = run_command(capsys, *arguments, "--external-execution-id", "run-1", "--yes")
     assert (shown.code, shown.err, shown.out.endswith("): reported as failed\n")) == (0, "", True)
     assert " / " in shown.out
     assert site.action.result == FailureDetails(
         type="SystemUnavailable", message="Run it again.", external_execution_id="run-1"
     )
-    again = command(capsys, *arguments, "--yes")
+    again = run_command(capsys, *arguments, "--yes")
     assert (again.code, "InvalidJobStateException" in again.err) == (254, True)
 
 
@@ -178,15 +178,15 @@ def test_a_job_that_nobody_has_claimed_is_claimed_first(
 ) -> None:
     """With --acknowledge; a job that has ended accepts no result."""
     site.poll()
-    shown = command(capsys, "succeed", *site.job, *options, "--acknowledge", "--yes")
+    shown = run_command(capsys, "succeed", *site.job, *options, "--acknowledge", "--yes")
     assert (shown.code, shown.err) == (0, "")
     assert site.action.status == "Succeeded"
     result = site.action.result
     assert isinstance(result, Success)
     assert (result.execution_details is not None) == bool(options)
-    assert command(capsys, "succeed", *site.job, "--acknowledge", "--yes").code == 254
+    assert run_command(capsys, "succeed", *site.job, "--acknowledge", "--yes").code == 254
     monkeypatch.setattr(ThirdPartyJobClient, "acknowledge_third_party_job", lambda *_, **__: JobStatus.SUCCEEDED)
-    again = command(capsys, "succeed", *site.job, "--acknowledge", "--yes")
+    again = run_command(capsys, "succeed", *site.job, "--acknowledge", "--yes")
     assert again.err == "cp-thirdparty: error: the job is Succeeded, so it accepts no result\n"
 
 
@@ -195,9 +195,9 @@ def test_a_custom_job_is_claimed_with_the_nonce_of_its_poll(site: _Site, capsys:
     """Its details have none; nothing is sent before the options are complete."""
     shorthand = "category=Test,owner=Custom,provider=ExampleScan,version=1"
     query = ("--query", "jobs[0].nonce", "--output", "text")
-    nonce = command(capsys, "poll-for-jobs", "--action-type-id", shorthand, *query).out.strip()
-    assert "--nonce: is required with --acknowledge" in command(capsys, "succeed", *site.job, "--acknowledge").err
-    shown = command(capsys, "succeed", *site.job, "--acknowledge", "--nonce", nonce, "--yes")
+    nonce = run_command(capsys, "poll-for-jobs", "--action-type-id", shorthand, *query).out.strip()
+    assert "--nonce: is required with --acknowledge" in run_command(capsys, "succeed", *site.job, "--acknowledge").err
+    shown = run_command(capsys, "succeed", *site.job, "--acknowledge", "--nonce", nonce, "--yes")
     assert (shown.code, shown.err, site.action.status) == (0, "", "Succeeded")
 
 
@@ -207,13 +207,13 @@ def test_a_custom_job_has_no_client_token(
     option: tuple[str, str], site: _Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An option for one is refused; the variable is not read."""
-    shown = command(capsys, "artifact", "list", *site.job, *option)
+    shown = run_command(capsys, "artifact", "list", *site.job, *option)
     assert (shown.code, shown.err.partition(": error: ")[2]) == (
         252,
         "--client-token, --client-tokens, --client-id: custom jobs have no client token\n",
     )
     monkeypatch.setenv("CP_THIRDPARTY_CLIENT_TOKEN", _TOKEN)
-    assert command(capsys, "artifact", "list", *site.job).code == 0
+    assert run_command(capsys, "artifact", "list", *site.job).code == 0
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_a_mistake_names_the_option(
 ) -> None:
     """The parameters of the library have other names, which the user does not know."""
     job = () if arguments[0] == "artifact" and arguments[1:] in ((), ("lst",)) else site.job
-    shown = command(capsys, *arguments, *job)
+    shown = run_command(capsys, *arguments, *job)
     assert (shown.code, message in shown.err, shown.out) == (252, True, "")
 
 
@@ -256,7 +256,7 @@ def test_a_terminal_is_asked(
     """Nothing is reported without a yes; the question names the job and states that the result is final."""
     site.claim()
     monkeypatch.setattr("sys.stdin", _Terminal(text))
-    shown = command(capsys, "fail", *site.job, "--message", "m")
+    shown = run_command(capsys, "fail", *site.job, "--message", "m")
     assert (shown.code, site.action.status) == (code, "InProgress" if code else "Failed")
     assert f"Report job {site.action.jobs[0].id}" in shown.err
     assert ("not confirmed; nothing was changed" in shown.err) == (code != 0)
@@ -269,9 +269,9 @@ def test_a_token_comes_from_the_store_of_a_worker(site: _Site, capsys: pytest.Ca
     """From an object or from a class; each command takes the token itself too."""
     for name in ("tokens", "Store"):
         store = ("--client-tokens", f"made_for_on_call:{name}", "--client-id", _CLIENT_ID)
-        shown = command(capsys, "get-third-party-job-details", *site.job[:2], *store)
+        shown = run_command(capsys, "get-third-party-job-details", *site.job[:2], *store)
         assert (shown.code, shown.err, "MARK" in shown.out) == (0, "", False)
-    shown = command(capsys, "artifact", "list", *site.job[:2], "--client-token", _TOKEN)
+    shown = run_command(capsys, "artifact", "list", *site.job[:2], "--client-token", _TOKEN)
     assert (shown.code, shown.err, "MARK" in shown.out) == (0, "", False)
 
 
@@ -294,7 +294,7 @@ def test_a_store_without_the_token(
     """The error names the option that is wrong, and shows nothing of the store."""
     for name in ("get-third-party-job-details", "explain"):
         configuration = () if name != "explain" else ("--configuration", "made_for_on_call:Scan")
-        shown = command(capsys, name, *site.job[:2], *configuration, *options)
+        shown = run_command(capsys, name, *site.job[:2], *configuration, *options)
         assert (shown.code, message in shown.err, "MARK" in shown.err) == (code, True, False)
 
 
@@ -305,11 +305,11 @@ def test_a_store_without_the_token(
 def test_a_configuration_is_explained(site: _Site, capsys: pytest.CaptureFixture[str]) -> None:
     """Every problem is named by its key, and no value is shown."""
     arguments = ("explain", *site.job, "--output", "json", "--configuration")
-    shown = command(capsys, *arguments, "made_for_on_call:Scan")
+    shown = run_command(capsys, *arguments, "made_for_on_call:Scan")
     document = json.loads(shown.out)
     assert (shown.code, document["problems"]) == (255, ["Minutes: must be an integer of at most 18 digits"])
     assert document["configuration"] == dict.fromkeys(("ApiKey", "Minutes"), "**********")
-    refused = json.loads(command(capsys, *arguments, "made_for_on_call:Refuses").out)
+    refused = json.loads(run_command(capsys, *arguments, "made_for_on_call:Refuses").out)
     assert refused["problems"] == ["ConfigurationError: The key is for another project."]
 
 
@@ -319,7 +319,7 @@ def test_a_configuration_without_problems(site: _Site, capsys: pytest.CaptureFix
     site.start_action()
     _, second = site.poll()
     (Path.cwd() / "made_for_on_call.py").write_text(f"{_PARTNER}\n@attrs.frozen\nclass Empty:\n    pass\n")
-    shown = command(
+    shown = run_command(
         capsys, "explain", "--job-id", second, *site.job[2:], "--configuration", "made_for_on_call:Empty",
         "--query", "[configuration, problems]", "--output", "json",
     )  # fmt: skip
@@ -334,19 +334,19 @@ def test_artifacts_are_listed_downloaded_and_uploaded(
     site: _Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the credentials of the job, which are never shown."""
-    listed: dict[str, Any] = json.loads(command(capsys, "artifact", "list", *site.job, "--output", "json").out)
+    listed: dict[str, Any] = json.loads(run_command(capsys, "artifact", "list", *site.job, "--output", "json").out)
     assert [one["name"] for one in listed["inputArtifacts"]] == ["MyApp"]
     assert set(listed["artifactCredentials"].values()) == {"**********"}
     s3 = ("--s3-endpoint-url", site.s3.endpoint_url)
-    shown = command(capsys, "artifact", "get", "MyApp", *site.job, "--to", "app.zip", *s3)
+    shown = run_command(capsys, "artifact", "get", "MyApp", *site.job, "--to", "app.zip", *s3)
     assert (shown.code, shown.out, shown.err) == (0, "app.zip\n", "")
     assert zipfile.is_zipfile("app.zip")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    shown = command(capsys, "artifact", "get", "MyApp", *site.job, "--to", "app", "--extract", *s3)
+    shown = run_command(capsys, "artifact", "get", "MyApp", *site.job, "--to", "app", "--extract", *s3)
     assert (shown.code, shown.err.endswith(" MB\n")) == (0, True)
     assert Path("app", "README.md").read_text(encoding="utf-8") == "hello"
     for path in ("app.zip", "app"):
-        shown = command(capsys, "artifact", "put", "Report", path, *site.job, *s3, "--yes")
+        shown = run_command(capsys, "artifact", "put", "Report", path, *site.job, *s3, "--yes")
         assert (shown.code, shown.out) == (0, "Report: uploaded\n")
     assert [request.method for request in site.s3.requests].count("PUT") == 2
 
@@ -357,7 +357,7 @@ def test_an_error_about_an_artifact_does_not_name_the_endpoint_of_codepipeline(
     """S3 or the file is what failed, so another address would lead on-call engineers astray."""
     s3 = ("--s3-endpoint-url", "http://127.0.0.1:9")
     for name, to in (("MyApp", "app.zip"), ("MyApp", "nothing/app.zip"), ("Other", "app.zip")):
-        shown = command(capsys, "artifact", "get", name, *site.job, "--to", to, *s3)
+        shown = run_command(capsys, "artifact", "get", name, *site.job, "--to", to, *s3)
         assert (shown.code, shown.out, "(endpoint" in shown.err) == (255, "", False), shown
 
 
@@ -365,7 +365,7 @@ def test_options_may_stand_before_the_command_of_a_group(site: _Site, capsys: py
     """As the AWS CLI takes them, before the group or within it."""
     options = ("--output", "text", "--query", "inputArtifacts[0].name")
     for arguments in ((*options, "artifact", "list"), ("artifact", *options, "list")):
-        shown = command(capsys, *arguments, *site.job)
+        shown = run_command(capsys, *arguments, *site.job)
         assert (shown.code, shown.out, shown.err) == (0, "MyApp\n", "")
 
 
@@ -383,7 +383,7 @@ def test_an_on_call_engineer_ends_a_pipeline_that_hangs(site: _Site, capsys: pyt
     steps = []
 
     def step(*arguments: str) -> str:
-        shown = command(capsys, *arguments)
+        shown = run_command(capsys, *arguments)
         steps.append(shown.out + shown.err)
         return shown.out
 
@@ -415,7 +415,7 @@ def test_a_pipeline_that_cannot_be_read_is_a_problem_of_its_job(
         journal.finish("done", "reported")
         found: dict[str, tuple[str | None, str]] = {}
         for store in (site.options[:2], ()):
-            shown = command(capsys, "jobs", "jobs.db", "--pipelines", *store, "--output", "json")
+            shown = run_command(capsys, "jobs", "jobs.db", "--pipelines", *store, "--output", "json")
             assert (shown.code, shown.err) == (0, "")
             for job in json.loads(shown.out)["jobs"]:
                 found[job["jobId"] + " without a store" * (not store)] = (job.get("pipeline"), job.get("problem", ""))
@@ -438,8 +438,8 @@ def test_the_failure_of_a_job_is_in_the_journal(capsys: pytest.CaptureFixture[st
         journal.claim(ThirdPartyJob(client_id="c", job_id="job-1"), scope)
         journal.running("job-1")
         journal.result("job-1", FailureDetails(type="JobFailed", message="no\x1b[2J"))
-        shown = command(capsys, "jobs", str(tmp_path / "jobs.db"), "--output", "json").out
+        shown = run_command(capsys, "jobs", str(tmp_path / "jobs.db"), "--output", "json").out
         (job,) = json.loads(shown)["jobs"]
         assert (job["result"], job["failureType"], job["message"]) == ("Failed", "JobFailed", "no\x1b[2J")
         for output in ("table", "text"):
-            assert "\x1b" not in command(capsys, "jobs", str(tmp_path / "jobs.db"), "--output", output).out
+            assert "\x1b" not in run_command(capsys, "jobs", str(tmp_path / "jobs.db"), "--output", output).out

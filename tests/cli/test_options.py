@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 import yaml
-from support.command_line import DETAILS, command, program
+from support.command_line import DETAILS, run_command, run_program
 from support.scripted_server import ReceivedRequest, ScriptedServer, error, ok
 
 from cp_thirdparty import ThirdPartyJobClient
@@ -89,7 +89,7 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
     cli = Program()
     context = click.Context(cli)
     for name in cli.list_commands(context):
-        shown = command(capsys, name, "--help")
+        shown = run_command(capsys, name, "--help")
         assert shown.code == 0
         assert "Example: " in shown.out
         parsed = cli.get_command(context, name)
@@ -100,7 +100,7 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize("arguments", [(), ("artifact",)])
 def test_a_list_of_commands_cuts_no_summary(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """On a terminal of 80 columns each command is described by a complete sentence."""
-    commands = command(capsys, *arguments, "--help").out.partition("Commands:")[2].partition("Example:")[0]
+    commands = run_command(capsys, *arguments, "--help").out.partition("Commands:")[2].partition("Example:")[0]
     assert "..." not in commands
     assert commands.count(".\n") + commands.count("(DEPRECATED)") > len(arguments) + 1
 
@@ -116,12 +116,12 @@ def _last_request(server: ScriptedServer) -> ReceivedRequest:
 @pytest.mark.parametrize("options", [["--no-paginate"], ["--cli-binary-format", "raw-in-base64-out"]])
 def test_options_without_effect_are_accepted(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The two options that change nothing for these operations change nothing."""
-    assert command(capsys, DETAILS, *_JOB, *options) == command(capsys, DETAILS, *_JOB)
+    assert run_command(capsys, DETAILS, *_JOB, *options) == run_command(capsys, DETAILS, *_JOB)
 
 
 def test_job_id_and_client_token_are_sent(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
     """The request has the values of the options."""
-    assert command(capsys, DETAILS, *_JOB).code == 0
+    assert run_command(capsys, DETAILS, *_JOB).code == 0
     assert _last_request(server).parameters == {"jobId": "job-1", "clientToken": "token"}
 
 
@@ -137,29 +137,29 @@ def test_an_input_document_gives_what_the_command_line_does_not(
         path = tmp_path / "input"
         path.write_text(text, encoding="utf-8")
         text = f"file://{path}"
-    assert command(capsys, DETAILS, f"--cli-input-{form}", text, "--job-id", "job-1").code == 0
+    assert run_command(capsys, DETAILS, f"--cli-input-{form}", text, "--job-id", "job-1").code == 0
     assert _last_request(server).parameters == {"jobId": "job-1", "clientToken": "token-2"}
 
 
 def test_skeletons_are_samples(capsys: pytest.CaptureFixture[str], server: ScriptedServer) -> None:
     """A skeleton can be read and sends nothing; the query and the format apply to that of an output."""
     empty = {"jobId": "", "clientToken": ""}
-    assert json.loads(command(capsys, DETAILS, "--generate-cli-skeleton").out) == empty
-    assert json.loads(command(capsys, DETAILS, "--generate-cli-skeleton", "input").out) == empty
-    assert yaml.safe_load(command(capsys, DETAILS, "--generate-cli-skeleton", "yaml-input").out) == empty
-    shown = command(capsys, DETAILS, *_JOB, "--generate-cli-skeleton", "output", "--query", "jobDetails.nonce")
+    assert json.loads(run_command(capsys, DETAILS, "--generate-cli-skeleton").out) == empty
+    assert json.loads(run_command(capsys, DETAILS, "--generate-cli-skeleton", "input").out) == empty
+    assert yaml.safe_load(run_command(capsys, DETAILS, "--generate-cli-skeleton", "yaml-input").out) == empty
+    shown = run_command(capsys, DETAILS, *_JOB, "--generate-cli-skeleton", "output", "--query", "jobDetails.nonce")
     assert shown.out == '"nonce"\n'
-    assert command(capsys, DETAILS, "--generate-cli-skeleton", "output", "--no-cli-auto-prompt").code == 252
+    assert run_command(capsys, DETAILS, "--generate-cli-skeleton", "output", "--no-cli-auto-prompt").code == 252
     put = "put-third-party-job-success-result"
-    assert command(capsys, put, *_JOB, "--generate-cli-skeleton", "output").out == ""
-    assert "created" in json.loads(command(capsys, put, "--generate-cli-skeleton").out)["currentRevision"]
+    assert run_command(capsys, put, *_JOB, "--generate-cli-skeleton", "output").out == ""
+    assert "created" in json.loads(run_command(capsys, put, "--generate-cli-skeleton").out)["currentRevision"]
     assert server.requests == []
 
 
 @pytest.mark.usefixtures("server")
 def test_debug_writes_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     """Botocore's log goes to standard error, without the token."""
-    quiet, loud = command(capsys, DETAILS, *_JOB), command(capsys, DETAILS, *_JOB, "--debug")
+    quiet, loud = run_command(capsys, DETAILS, *_JOB), run_command(capsys, DETAILS, *_JOB, "--debug")
     assert quiet.err == ""
     assert "botocore.endpoint DEBUG" in loud.err
     assert loud.out == quiet.out
@@ -170,7 +170,7 @@ def test_endpoint_url_is_called(
 ) -> None:
     """The option overrides the environment."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_CODEPIPELINE", "http://127.0.0.1:9")
-    assert command(capsys, DETAILS, *_JOB, "--endpoint-url", server.endpoint_url).code == 0
+    assert run_command(capsys, DETAILS, *_JOB, "--endpoint-url", server.endpoint_url).code == 0
     assert len(server.requests) == 1
 
 
@@ -208,7 +208,7 @@ def test_connection_options_reach_the_client(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ThirdPartyJobClient, "create", create)
-    assert command(capsys, DETAILS, *_JOB, *options).code == 130
+    assert run_command(capsys, DETAILS, *_JOB, *options).code == 130
     assert seen[argument] == value
 
 
@@ -216,9 +216,9 @@ def test_region_and_signature_are_seen_in_the_request(
     server: ScriptedServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A request is signed for the region, or not at all."""
-    command(capsys, DETAILS, *_JOB, "--region", "eu-west-1")
+    run_command(capsys, DETAILS, *_JOB, "--region", "eu-west-1")
     assert "/eu-west-1/codepipeline/" in _last_request(server).headers["authorization"]
-    command(capsys, DETAILS, *_JOB, "--no-sign-request")
+    run_command(capsys, DETAILS, *_JOB, "--no-sign-request")
     assert "authorization" not in _last_request(server).headers
 
 
@@ -229,7 +229,7 @@ def test_a_profile_has_its_credentials(
     path = tmp_path / "credentials"
     path.write_text("[partner]\naws_access_key_id = AKIDPARTNER\naws_secret_access_key = x\n", encoding="utf-8")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
-    assert command(capsys, DETAILS, *_JOB, "--profile", "partner").code == 0
+    assert run_command(capsys, DETAILS, *_JOB, "--profile", "partner").code == 0
     assert "Credential=AKIDPARTNER/" in _last_request(server).headers["authorization"]
 
 
@@ -237,13 +237,13 @@ def test_a_profile_has_its_credentials(
 def test_output_query_and_color(capsys: pytest.CaptureFixture[str]) -> None:
     """Formats differ, a query selects, and colours are used when they are requested."""
     shown = {
-        output: command(capsys, DETAILS, *_JOB, "--output", output).out
+        output: run_command(capsys, DETAILS, *_JOB, "--output", output).out
         for output in ("json", "text", "table", "yaml", "yaml-stream")
     }
     assert len(set(shown.values())) == 5
     assert json.loads(shown["json"]) == yaml.safe_load(shown["yaml"]) == yaml.safe_load(shown["yaml-stream"])[0]
-    assert command(capsys, DETAILS, *_JOB, "--query", "jobDetails.id").out == '"job-1"\n'
-    assert "\x1b[" in command(capsys, DETAILS, *_JOB, "--output", "table", "--color", "on").out
+    assert run_command(capsys, DETAILS, *_JOB, "--query", "jobDetails.id").out == '"job-1"\n'
+    assert "\x1b[" in run_command(capsys, DETAILS, *_JOB, "--output", "table", "--color", "on").out
     assert "\x1b[" not in shown["table"]
 
 
@@ -261,7 +261,7 @@ def test_output_query_and_color(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_a_query_that_python_cannot_read_is_refused(capsys: pytest.CaptureFixture[str], query: str) -> None:
     """Deep nesting and long numbers are errors of the option, not of the program."""
-    shown = command(capsys, DETAILS, *_JOB, "--generate-cli-skeleton", "output", "--query", query)
+    shown = run_command(capsys, DETAILS, *_JOB, "--generate-cli-skeleton", "output", "--query", query)
     assert (shown.code, shown.out) == (252, "")
     assert shown.err == "cp-thirdparty: error: --query: must be a JMESPath expression\n"
 
@@ -278,7 +278,7 @@ def test_a_query_that_cannot_be_applied_is_an_error_of_the_option(
     capsys: pytest.CaptureFixture[str], query: str
 ) -> None:
     """Or its result is empty; there is no other error."""
-    shown = command(capsys, DETAILS, *_JOB, "--generate-cli-skeleton", "output", "--query", query)
+    shown = run_command(capsys, DETAILS, *_JOB, "--generate-cli-skeleton", "output", "--query", query)
     is_error = shown.err.startswith("cp-thirdparty: error: --query: ")
     assert is_error or (shown.code, shown.out) == (0, "null\n")
 
@@ -286,13 +286,13 @@ def test_a_query_that_cannot_be_applied_is_an_error_of_the_option(
 @pytest.mark.usefixtures("server")
 def test_secrets_are_shown_on_request_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     """Masked, a document differs from the response; revealed, it is the response."""
-    masked, revealed = command(capsys, DETAILS, *_JOB), command(capsys, DETAILS, *_JOB, "--reveal-secrets")
+    masked, revealed = run_command(capsys, DETAILS, *_JOB), run_command(capsys, DETAILS, *_JOB, "--reveal-secrets")
     assert json.loads(revealed.out) == _DOCUMENT
     assert "warning" in revealed.err
     assert json.loads(masked.out) != _DOCUMENT
     assert masked.err == ""
     query = ("--query", "jobDetails.data.actionConfiguration.configuration.ApiKey")
-    assert command(capsys, DETAILS, *_JOB, *query).out == '"**********"\n'
+    assert run_command(capsys, DETAILS, *_JOB, *query).out == '"**********"\n'
 
 
 def test_empty_lists_of_a_response_are_shown(
@@ -304,7 +304,7 @@ def test_empty_lists_of_a_response_are_shown(
     with ScriptedServer(lambda _: ok(document)) as server:
         for name, value in _environment(server.endpoint_url).items():
             monkeypatch.setenv(name, value)
-        assert command(capsys, DETAILS, *_JOB).out == json.dumps(document, indent=4) + "\n"
+        assert run_command(capsys, DETAILS, *_JOB).out == json.dumps(document, indent=4) + "\n"
 
 
 @pytest.mark.parametrize("output", ["json", "text", "table", "yaml", "yaml-stream"])
@@ -317,7 +317,7 @@ def test_no_output_controls_a_terminal(
     with ScriptedServer(lambda _: ok(document)) as server:
         for variable, value in _environment(server.endpoint_url).items():
             monkeypatch.setenv(variable, value)
-        shown = command(capsys, DETAILS, *_JOB, "--output", output).out
+        shown = run_command(capsys, DETAILS, *_JOB, "--output", output).out
     assert shown.replace("\n", "").replace("\t", "").isprintable()
     assert not any(line.lstrip(" |-").startswith("INJECTED") for line in shown.splitlines())
     if output == "json":
@@ -329,7 +329,7 @@ def test_a_refusal_has_no_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     with ScriptedServer(lambda _: error("JobNotFoundException", "no\n\x1b[31mjob")) as server:
         for name, value in _environment(server.endpoint_url).items():
             monkeypatch.setenv(name, value)
-        shown = command(capsys, DETAILS, *_JOB)
+        shown = run_command(capsys, DETAILS, *_JOB)
     assert (shown.code, shown.out) == (254, "")
     assert shown.err == (
         "cp-thirdparty: error: GetThirdPartyJobDetails: JobNotFoundException: no\\n\\x1b[31mjob (request id req-0001)\n"
@@ -338,5 +338,5 @@ def test_a_refusal_has_no_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 def test_version_is_an_option_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
     """The program and its commands print the version, and the program does so without botocore."""
-    assert command(capsys, "--version").out == command(capsys, DETAILS, "--version").out
-    assert program("--version").out.startswith("cp-thirdparty/")
+    assert run_command(capsys, "--version").out == run_command(capsys, DETAILS, "--version").out
+    assert run_program("--version").out.startswith("cp-thirdparty/")

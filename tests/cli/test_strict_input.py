@@ -15,7 +15,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.command_line import command
+from support.command_line import run_command
 from support.typed_inputs import ACCEPTED, REFUSED, TYPE, Accepted, Refused, fail, poll, succeed
 
 from cp_thirdparty.__main__ import main
@@ -40,7 +40,7 @@ def test_a_mistake_is_refused_before_anything_is_sent(
 ) -> None:
     """One line names the option and the member, holds no value, and nothing is sent."""
     before = len(service.requests)
-    shown = command(capsys, *row.arguments)
+    shown = run_command(capsys, *row.arguments)
     assert (shown.code, shown.out, shown.err.count("\n")) == (252, "", 1)
     assert shown.err.startswith(f"cp-thirdparty: error: {row.error}")
     assert "MARK" not in shown.err
@@ -50,7 +50,7 @@ def test_a_mistake_is_refused_before_anything_is_sent(
 @pytest.mark.parametrize("row", ACCEPTED, ids=lambda row: " ".join(row.arguments[:1] + row.arguments[-1:])[:120])
 def test_correct_input_is_sent(row: Accepted, service: LocalCodePipeline, capsys: pytest.CaptureFixture[str]) -> None:
     """The request has exactly the members that were typed."""
-    command(capsys, *row.arguments)
+    run_command(capsys, *row.arguments)
     parameters = service.requests[-1].parameters
     assert parameters is not None
     assert {name: value for name, value in parameters.items() if name not in ("jobId", "clientToken")} == row.sent
@@ -83,14 +83,14 @@ def test_every_structure_is_checked_in_a_file(capsys: pytest.CaptureFixture[str]
     """A file that an option names is checked in the same way."""
     path = tmp_path / "details"
     path.write_text("sumary=x", encoding="utf-8")
-    shown = command(capsys, *succeed("--execution-details", f"file://{path}"))
+    shown = run_command(capsys, *succeed("--execution-details", f"file://{path}"))
     assert shown.err == "cp-thirdparty: error: --execution-details: unknown member 'sumary'; did you mean 'summary'?\n"
 
 
 def test_the_policy_command_is_strict(capsys: pytest.CaptureFixture[str]) -> None:
     """The action type of the other command that takes one is checked in the same way."""
-    place = ("--region", "us-east-1", "--account", "123456789012")
-    shown = command(capsys, "policy", "--action-type-id", "category=Test,owner=ThirdParty,providr=P,version=1", *place)
+    options = ("--region", "us-east-1", "--account", "123456789012", "--action-type-id")
+    shown = run_command(capsys, "policy", *options, "category=Test,owner=ThirdParty,providr=P,version=1")
     assert (shown.code, shown.out) == (252, "")
     assert "--action-type-id: unknown member 'providr'; did you mean 'provider'?" in shown.err
 
@@ -98,7 +98,7 @@ def test_the_policy_command_is_strict(capsys: pytest.CaptureFixture[str]) -> Non
 def test_many_mistakes_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     """The line stays short."""
     text = json.dumps(dict.fromkeys("abcdefg", 1))
-    assert command(capsys, *succeed("--execution-details", text)).err.endswith("percentComplete; and 2 more\n")
+    assert run_command(capsys, *succeed("--execution-details", text)).err.endswith("percentComplete; and 2 more\n")
 
 
 # --- any misspelt member of any structure in any form ----------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_the_structures_of_the_property_are_correct(
 ) -> None:
     """Without a mistake each structure is accepted in each form, so a refusal above comes from the mistake."""
     check_only = ("--generate-cli-skeleton", "output")
-    assert command(capsys, *arguments, *_write_option(form, member, structure), *check_only).code == 0
+    assert run_command(capsys, *arguments, *_write_option(form, member, structure), *check_only).code == 0
 
 
 def test_every_structured_option_is_in_the_property() -> None:

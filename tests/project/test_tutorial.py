@@ -17,7 +17,7 @@ import botocore.session
 import botocore.validate
 import pytest
 import yaml
-from support.command_line import command
+from support.command_line import run_command
 from support.worker_service import ACTION_TYPE, until
 
 from cp_thirdparty import FailureDetails, JobWorker
@@ -67,7 +67,7 @@ def test_the_program_of_the_tutorial_works(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_action_type_fits_the_request_and_the_pipeline(capsys: pytest.CaptureFixture[str]) -> None:
     """Botocore accepts what the command prints, and the pipeline has its name, its keys and its artifact."""
     _, *arguments = _find_command("cp-thirdparty action-type")
-    printed = command(capsys, *arguments)
+    printed = run_command(capsys, *arguments)
     assert (printed.code, printed.err) == (0, "")
     document = json.loads(printed.out)
     model = botocore.session.get_session().get_service_model("codepipeline")

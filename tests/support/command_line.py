@@ -1,4 +1,4 @@
-"""Runs the command line, in this process or in another, and keeps what it prints."""
+"""Run the command line, in this process or in another, and return what it prints."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ DETAILS = "get-third-party-job-details"
 
 @attrs.frozen
 class Result:
-    """What a command came to."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
     err: str
 
 
-def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> Result:
+def run_command(capsys: pytest.CaptureFixture[str], *arguments: str) -> Result:
     """Run a command in this process."""
     capsys.readouterr()
     code = main(arguments)
@@ -32,8 +32,8 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> Result:
     return Result(code, shown.out, shown.err)
 
 
-def program(*arguments: str, env: Mapping[str, str | None] | None = None, text: str = "") -> Result:
-    """Run a command in a process of its own; a variable of ``None`` is taken out."""
+def run_program(*arguments: str, env: Mapping[str, str | None] | None = None, text: str = "") -> Result:
+    """Run a command in another process; remove each variable whose value is ``None``."""
     environment = {**os.environ, **(env or {})}
     done = subprocess.run(
         [sys.executable, "-m", "cp_thirdparty", *arguments],

@@ -373,7 +373,7 @@ def _session() -> Any:
 @pytest.mark.parametrize("output", ["table", "text"])
 def test_a_journal_is_shown_escaped(output: str, tmp_path: Path) -> None:
     """Ids in a journal come from a peer too."""
-    from support.command_line import program  # noqa: PLC0415 - for this test
+    from support.command_line import run_program  # noqa: PLC0415 - for this test
 
     text = "".join(_CONTROLS).replace("\x00", "")
     path = tmp_path / "jobs.db"
@@ -388,7 +388,7 @@ def test_a_journal_is_shown_escaped(output: str, tmp_path: Path) -> None:
     journal.recover(scope)
     journal.claim(ThirdPartyJob(client_id=text, job_id=text), scope)
     journal.close()
-    shown = program("jobs", str(path), "--output", output, "--no-cli-pager")
+    shown = run_program("jobs", str(path), "--output", output, "--no-cli-pager")
     assert shown.code == 0
     _assert_harmless(shown.out.replace("\t", " "))
     assert shown.err == ""
@@ -417,7 +417,7 @@ def test_commands_about_a_job_show_escaped_strings(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Questions, results and errors, with the pipeline, the stage, the action and the artifacts of a job."""
-    from support.command_line import command  # noqa: PLC0415 - for this test
+    from support.command_line import run_command  # noqa: PLC0415 - for this test
 
     text = "".join(_CONTROLS)
     monkeypatch.setattr("sys.stdin", _Terminal("y\n"))
@@ -425,7 +425,7 @@ def test_commands_about_a_job_show_escaped_strings(
         monkeypatch.setenv(name, "xMARKERx")
     with ScriptedServer(_Peer(text, {}).respond) as server:
         connection = ("--endpoint-url", server.endpoint_url, "--region", "us-east-1")
-        shown = command(capsys, *arguments, "--job-id", text, *connection)
+        shown = run_command(capsys, *arguments, "--job-id", text, *connection)
     for stream in (shown.out, shown.err):
         _assert_harmless(stream.replace("\t", " "))
     assert "\\x1b[2J" in shown.out + shown.err

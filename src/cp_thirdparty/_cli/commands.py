@@ -62,7 +62,7 @@ def _run(operation: Operation, settings: Settings, given: Mapping[str, Any]) -> 
         return
     printer = Printer(settings)
     document = parse_document(settings.cli_input_json, settings.cli_input_yaml)
-    token = find_token(settings.client_tokens, settings.client_id, is_given=given.get("clientToken") is not None)
+    token = find_token(settings.client_tokens, settings.client_id, is_token_given=given.get("clientToken") is not None)
     given = given if token is None else {**given, "clientToken": token}
     prompt = AwsSettings(settings.profile).prompts(option=settings.cli_auto_prompt)
     values, names = read_parameters(operation, given, document=document, prompt=prompt)

@@ -25,7 +25,7 @@ INTERRUPTED = 130
 USAGE = 252
 ENVIRONMENT = 253
 SERVICE = 254
-OTHER = 255
+GENERAL_ERROR = 255
 
 # Argument of `ThirdPartyJobClient.create` -> the option that sets it.
 _OPTIONS = {
@@ -66,8 +66,8 @@ def _describe(error: BaseException) -> tuple[int, str]:
     if isinstance(error, ThirdPartyError):
         return _code_of(error), describe_call(error)
     if isinstance(error, OSError) and error.strerror:
-        return OTHER, f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return OTHER, f"unexpected error ({type(error).__name__})"
+        return GENERAL_ERROR, f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return GENERAL_ERROR, f"unexpected error ({type(error).__name__})"
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def _code_of(error: ThirdPartyError) -> int:
         return ENVIRONMENT if is_of_environment else USAGE
     if isinstance(error, CredentialsError):
         return ENVIRONMENT if error.status_code is None else SERVICE
-    return SERVICE if isinstance(error, ServiceError) else OTHER
+    return SERVICE if isinstance(error, ServiceError) else GENERAL_ERROR
 
 
 def _usage(error: click.UsageError) -> str:

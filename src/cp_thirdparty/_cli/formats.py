@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from cp_thirdparty._base.text import escape, escape_json
 from cp_thirdparty._cli.aws_settings import AwsSettings
-from cp_thirdparty._cli.errors import OTHER, CommandError
+from cp_thirdparty._cli.errors import GENERAL_ERROR, CommandError
 from cp_thirdparty._cli.options import Settings
 from cp_thirdparty._cli.output import can_encode, is_colored, terminal_width, write
 
@@ -52,7 +52,7 @@ def _compile_query(expression: str | None) -> Callable[[Any], Any]:
         except Exception as error:  # noqa: BLE001 - jmespath does not wrap the errors of its functions
             # The message of jmespath is not shown, because it contains values of the document.
             problem = f"the document does not suit the expression ({type(error).__name__})"
-            raise CommandError(f"--query: {problem}", OTHER) from None
+            raise CommandError(f"--query: {problem}", GENERAL_ERROR) from None
 
     return apply
 

@@ -13,7 +13,7 @@ from click.shell_completion import BashComplete, FishComplete, ShellComplete, Zs
 
 from cp_thirdparty._base.text import escape
 from cp_thirdparty._cli.click_parts import choice, command, option
-from cp_thirdparty._cli.errors import OTHER, USAGE, CommandError
+from cp_thirdparty._cli.errors import GENERAL_ERROR, USAGE, CommandError
 from cp_thirdparty._cli.output import write
 from cp_thirdparty.exceptions import InvalidRequestError
 from cp_thirdparty.models import ActionTypeId
@@ -75,7 +75,7 @@ def local(port: int, scenario: str | None, output: str) -> None:
     except ScenarioError as error:
         raise CommandError(f"--scenario: {error}", USAGE) from None
     except OSError as error:
-        raise CommandError(f"--port: cannot listen: {error.strerror}", OTHER) from None
+        raise CommandError(f"--port: cannot listen: {error.strerror}", GENERAL_ERROR) from None
 
 
 @command("sweep", click.Argument(["directory"], required=False), example="cp-thirdparty sweep /data/builds")
@@ -92,7 +92,7 @@ def sweep(directory: str | None) -> None:
     try:
         swept = remove_leftovers(Path(tempfile.gettempdir() if directory is None else directory), seconds=math.inf)
     except OSError as error:
-        raise CommandError(f"DIRECTORY: {error.strerror or type(error).__name__}", OTHER) from None
+        raise CommandError(f"DIRECTORY: {error.strerror or type(error).__name__}", GENERAL_ERROR) from None
     write("".join(f"removed {escape(name)}\n" for name in swept.removed))
     write("".join(f"kept {escape(name)}: {reason}\n" for name, reason in swept.kept))
 

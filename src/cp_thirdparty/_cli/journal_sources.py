@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError
 
 from cp_thirdparty._base.text import escape
 from cp_thirdparty._cli.aws_settings import choose_region
-from cp_thirdparty._cli.errors import OTHER, CommandError, setting_error
+from cp_thirdparty._cli.errors import GENERAL_ERROR, CommandError, setting_error
 from cp_thirdparty._cli.output import warn
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty.exceptions import InvalidRequestError
@@ -43,7 +43,7 @@ def open_journal(name: str, *, region: str | None = None, profile: str | None = 
         return _TableSource(table, region, profile)
     path = Path(os.path.realpath(name))  # for a symbolic link to itself, Path.resolve() may raise RuntimeError
     if not path.is_file():
-        raise CommandError(f"{escape(name)}: there is no such file", OTHER)  # SQLite would create a new file
+        raise CommandError(f"{escape(name)}: there is no such file", GENERAL_ERROR)  # SQLite would create a new file
     return _FileSource(path)
 
 

@@ -16,7 +16,7 @@ from cp_thirdparty._base.text import escape, show
 from cp_thirdparty._cli.aws_settings import AwsSettings
 from cp_thirdparty._cli.click_parts import Group, choice, command, flag, option
 from cp_thirdparty._cli.commands import create_client, option_of, protect_logs
-from cp_thirdparty._cli.errors import OTHER, CommandError, describe_errors_at
+from cp_thirdparty._cli.errors import GENERAL_ERROR, CommandError, describe_errors_at
 from cp_thirdparty._cli.formats import Printer
 from cp_thirdparty._cli.operations import CLIENT_TOKEN, EXAMPLE_JOB, JOB_ID
 from cp_thirdparty._cli.options import (
@@ -89,7 +89,7 @@ def _open_job(
 ) -> Generator[_Job, None, None]:
     prompt = AwsSettings(settings.profile).prompts(option=settings.cli_auto_prompt)
     is_given, has_token = client_token is not None, kind.has_client_token
-    token = find_token(settings.client_tokens, settings.client_id, is_given=is_given, has_client_token=has_token)
+    token = find_token(settings.client_tokens, settings.client_id, is_token_given=is_given, has_client_token=has_token)
     name = read_one(JOB_ID, job_id, prompt=prompt)
     if has_token and token is None:
         token = read_one(CLIENT_TOKEN, client_token, prompt=prompt)
@@ -128,7 +128,7 @@ def _report(job: _Job, result: Result, status: str, *, acknowledge: bool, nonce:
         offer = restore_job(job_id=job_id, client_id="", nonce=nonce)
         claimed = kind.acknowledge(job.client, offer, job.details, job.client_token)
         if claimed != JobStatus.IN_PROGRESS:
-            raise CommandError(f"the job is {show(str(claimed))}, so it accepts no result", OTHER)
+            raise CommandError(f"the job is {show(str(claimed))}, so it accepts no result", GENERAL_ERROR)
     kind.report(job.client, job_id, result, job.client_token)
     write(f"{job.name}: reported as {status}\n", done="; CodePipeline has accepted the result")
 
@@ -191,7 +191,7 @@ def explain(job: _Job, *, configuration: str) -> int:
     problems = _find_problems(given, model)
     keys = {} if given is None else unstructure(given, secrets="mask")["configuration"]
     Printer(job.settings).print({"job": job.name, "configuration": keys, "problems": problems}, "Job")
-    return OTHER if problems else 0
+    return GENERAL_ERROR if problems else 0
 
 
 def _find_problems(given: Any, model: Any) -> list[str]:

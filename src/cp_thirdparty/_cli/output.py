@@ -12,7 +12,7 @@ from typing import TextIO
 import click
 
 from cp_thirdparty._base.text import escape_for_json
-from cp_thirdparty._cli.errors import OTHER, CommandError
+from cp_thirdparty._cli.errors import GENERAL_ERROR, CommandError
 
 __all__ = ["can_encode", "confirm", "is_colored", "is_terminal", "terminal_width", "warn", "write"]
 
@@ -45,7 +45,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if not is_terminal(sys.stdin):
         raise CommandError("--yes: is required, because there is no terminal to ask")
     if not click.confirm(question, err=True):
-        raise CommandError("not confirmed; nothing was changed", OTHER)
+        raise CommandError("not confirmed; nothing was changed", GENERAL_ERROR)
 
 
 def write(text: str, *, pager: str = "", done: str = "") -> None:
@@ -63,7 +63,7 @@ def write(text: str, *, pager: str = "", done: str = "") -> None:
     if not text:
         return
     if sys.stdout is None:
-        raise CommandError(f"standard output is closed{done}", OTHER)
+        raise CommandError(f"standard output is closed{done}", GENERAL_ERROR)
     try:
         if pager and is_terminal(sys.stdout):
             _page(text, {"PAGER": pager, "LESS": os.environ.get("LESS", "FRX")})
@@ -75,7 +75,7 @@ def write(text: str, *, pager: str = "", done: str = "") -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         problem = error.strerror or type(error).__name__
-        raise CommandError(f"standard output cannot be written: {problem}{done}", OTHER) from None
+        raise CommandError(f"standard output cannot be written: {problem}{done}", GENERAL_ERROR) from None
 
 
 def _page(text: str, environment: Mapping[str, str]) -> None:

@@ -88,16 +88,16 @@ def read_model(kind: type[Any], value: str, name: str) -> Any:
 
 
 def find_token(
-    store: str | None, client_id: str | None, *, is_given: bool, has_client_token: bool = True
+    store: str | None, client_id: str | None, *, is_token_given: bool, has_client_token: bool = True
 ) -> SecretStr | None:
     """Find the client token of a client in the store of a worker; return ``None`` if no store is given."""
-    if not has_client_token and (is_given or store is not None or client_id is not None):
+    if not has_client_token and (is_token_given or store is not None or client_id is not None):
         raise CommandError("--client-token, --client-tokens, --client-id: custom jobs have no client token")
     if store is None:
         if client_id is not None:
             raise CommandError("--client-id: has an effect with --client-tokens only")
         return None
-    if is_given:
+    if is_token_given:
         raise CommandError("--client-token and --client-tokens: there can be only one of them")
     if client_id is None:
         raise CommandError("--client-id: is required with --client-tokens")

@@ -50,7 +50,7 @@ def _read(entry: JournalEntry, settings: Settings, connect: _Connect) -> str:
     if kind.has_client_token:
         if settings.client_tokens is None:
             raise CommandError("--client-tokens: is required to read third-party jobs")
-        token = find_token(settings.client_tokens, entry.job.client_id, is_given=False)
+        token = find_token(settings.client_tokens, entry.job.client_id, is_token_given=False)
     # The endpoint in the journal is not used: a journal of unknown origin must not decide where tokens are sent.
     region = settings.region if entry.scope is None else entry.scope.region_name
     context = kind.read(connect(region, kind), entry.job.job_id, token).data.pipeline_context
