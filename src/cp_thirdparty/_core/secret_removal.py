@@ -183,7 +183,7 @@ class _Readings:
         self.data = data
         self._readings_left = _BASE_READINGS + _READINGS_PER_BYTE * len(data)
         self._escapes: dict[int, list[_Reading]] = {}
-        self._short_escapes: dict[int, list[_Reading]] = {}  # these cannot be a part of another escape
+        self._short_escapes: dict[int, list[_Reading]] = {}  # such as \n; not a part of other escapes
         self._readers: dict[bytes, Callable[[int], Iterator[_Reading]]] = {
             b"%": self._read_percent,
             b"\\": self._read_backslash,
