@@ -41,7 +41,7 @@ _CANCELLED = r"put artifact '\w+': the transfer was stopped because the job was 
 
 
 @contextmanager
-def _opened(
+def _open_store(
     body: bytes, change: Change | None = None, **options: Any
 ) -> Generator[tuple[ArtifactStore, ScriptedS3], None, None]:
     with (
@@ -52,35 +52,35 @@ def _opened(
             inputs=[artifact("MyApp", "MyApp", bucket=_BUCKET)],
             outputs=[artifact("Report", "Report", bucket=_BUCKET)],
             options={"config": Config(proxies={}), **options},
-        ) as opened,
+        ) as artifact_store,
     ):
-        yield opened, s3
+        yield artifact_store, s3
 
 
 def _without_checksum(_: ReceivedRequest, right: Response) -> Response:
     return right.with_headers(x_amz_checksum_crc32=None)
 
 
-def _read(opened: ArtifactStore) -> bytes:
-    with opened.open("MyApp") as stream:
+def _read(artifact_store: ArtifactStore) -> bytes:
+    with artifact_store.open("MyApp") as stream:
         return stream.read()
 
 
-def _upload(opened: ArtifactStore, path: Path, body: bytes) -> None:
+def _upload(artifact_store: ArtifactStore, path: Path, body: bytes) -> None:
     (path / "report").write_bytes(body)
     try:
-        opened.upload("Report", path / "report")
+        artifact_store.upload("Report", path / "report")
     finally:
         (path / "report").unlink()
 
 
 _WAYS: dict[str, Callable[[ArtifactStore, Path], object]] = {
-    "size": lambda opened, _: opened.size("MyApp"),
-    "open": lambda opened, _: _read(opened),
-    "download": lambda opened, path: opened.download("MyApp", to=path / "x"),
-    "extract": lambda opened, path: opened.extract("MyApp", to=path / "x"),
-    "upload": lambda opened, path: _upload(opened, path, _SMALL),
-    "upload in parts": lambda opened, path: _upload(opened, path, _LARGE),
+    "size": lambda artifact_store, _: artifact_store.size("MyApp"),
+    "open": lambda artifact_store, _: _read(artifact_store),
+    "download": lambda artifact_store, path: artifact_store.download("MyApp", to=path / "x"),
+    "extract": lambda artifact_store, path: artifact_store.extract("MyApp", to=path / "x"),
+    "upload": lambda artifact_store, path: _upload(artifact_store, path, _SMALL),
+    "upload in parts": lambda artifact_store, path: _upload(artifact_store, path, _LARGE),
 }
 
 
@@ -115,9 +115,9 @@ def _long_document(request: ReceivedRequest, right: Response) -> Response:
 @pytest.mark.parametrize("change", [_error, _chunked_error, _long_headers, _long_document])
 def test_a_response_that_is_too_long_is_not_read(change: Change, way: str, tmp_path: Path) -> None:
     """Errors and documents have less than 256 KiB; the error is ours, and the connection is closed."""
-    with _opened(_SMALL, change) as (opened, s3):
+    with _open_store(_SMALL, change) as (artifact_store, s3):
         with pytest.raises(ArtifactTransferError, match=r"a response of S3 is too long$") as caught:
-            _WAYS[way](opened, tmp_path)
+            _WAYS[way](artifact_store, tmp_path)
         assert (caught.value.is_retry_safe, caught.value.__context__) == (False, None)
         # Botocore before 1.36 tries three times.
         assert len([request for request in s3.requests if request.method in ("GET", "PUT", "POST")]) <= 3
@@ -126,18 +126,21 @@ def test_a_response_that_is_too_long_is_not_read(change: Change, way: str, tmp_p
 
 def test_a_long_object_is_not_a_long_response(tmp_path: Path) -> None:
     """The limit of documents is not that of objects."""
-    with _opened(_LARGE) as (opened, _):
-        assert _read(opened) == _LARGE
-        assert opened.download("MyApp", to=tmp_path / "x").read_bytes() == _LARGE
+    with _open_store(_LARGE) as (artifact_store, _):
+        assert _read(artifact_store) == _LARGE
+        assert artifact_store.download("MyApp", to=tmp_path / "x").read_bytes() == _LARGE
 
 
 def test_no_connection_stays_watched(tmp_path: Path) -> None:
     """When a transfer has ended, nothing keeps its connections open until the deadline."""
     for change in (None, _error, _stall, lambda _, __: Response(status=0)):
-        with _opened(_LARGE, change, deadline=time.time() + (0.3 if change is _stall else 3600)) as (opened, _):
+        with _open_store(_LARGE, change, deadline=time.time() + (0.3 if change is _stall else 3600)) as (
+            artifact_store,
+            _,
+        ):
             for way in ("open", "download", "upload in parts"):
                 with suppress(ArtifactError):
-                    _WAYS[way](opened, tmp_path)
+                    _WAYS[way](artifact_store, tmp_path)
         assert WATCHDOG._watches == set()
 
 
@@ -156,9 +159,9 @@ def test_a_transfer_ends_at_its_deadline(way: str, tmp_path: Path) -> None:
     def stall(request: ReceivedRequest, right: Response) -> Response:
         return right if request.method in ("HEAD", "DELETE") else _stall(request, attrs.evolve(right, body=b"x" * 100))
 
-    with _opened(_SMALL, stall, deadline=time.time() + 0.3) as (opened, _):
+    with _open_store(_SMALL, stall, deadline=time.time() + 0.3) as (artifact_store, _):
         with pytest.raises(ArtifactTransferError, match=_DEADLINE) as caught:
-            _WAYS[way](opened, tmp_path)
+            _WAYS[way](artifact_store, tmp_path)
         assert (caught.value.is_retry_safe, caught.value.__context__) == (False, None)
     assert list(tmp_path.iterdir()) == []
 
@@ -166,18 +169,18 @@ def test_a_transfer_ends_at_its_deadline(way: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", _WAYS)
 def test_nothing_is_sent_after_the_deadline(way: str, tmp_path: Path) -> None:
     """A handler that goes on after its time starts no transfer."""
-    with _opened(_SMALL, deadline=time.time() - 1) as (opened, s3):
+    with _open_store(_SMALL, deadline=time.time() - 1) as (artifact_store, s3):
         with pytest.raises(ArtifactTransferError, match=_DEADLINE):
-            _WAYS[way](opened, tmp_path)
+            _WAYS[way](artifact_store, tmp_path)
         assert s3.requests == []
 
 
 @pytest.mark.parametrize("way", _WAYS)
 def test_nothing_is_sent_for_a_cancelled_job(way: str, tmp_path: Path) -> None:
     """A handler that does not look at ``job.cancelled`` starts no transfer."""
-    with _opened(_SMALL, is_cancelled=lambda: True) as (opened, s3):
+    with _open_store(_SMALL, is_cancelled=lambda: True) as (artifact_store, s3):
         with pytest.raises(ArtifactTransferError, match=_CANCELLED):
-            _WAYS[way](opened, tmp_path)
+            _WAYS[way](artifact_store, tmp_path)
         assert s3.requests == []
 
 
@@ -187,10 +190,10 @@ def test_a_transfer_ends_when_the_job_is_cancelled(way: str, checks: int, tmp_pa
     """Also in the middle of an object."""
     asks = itertools.count()
     with (
-        _opened(_LARGE, is_cancelled=lambda: next(asks) > checks) as (opened, _),
+        _open_store(_LARGE, is_cancelled=lambda: next(asks) > checks) as (artifact_store, _),
         pytest.raises(ArtifactTransferError, match=_CANCELLED),
     ):
-        _WAYS[way](opened, tmp_path)
+        _WAYS[way](artifact_store, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -204,10 +207,13 @@ def test_a_job_may_be_cancelled_while_the_bytes_are_compared(tmp_path: Path, *, 
         return sum(received) == len(_LARGE) and next(asks) >= (5 if has_checksum else 0)
 
     with (
-        _opened(_LARGE, None if has_checksum else _without_checksum, is_cancelled=is_cancelled) as (opened, _),
+        _open_store(_LARGE, None if has_checksum else _without_checksum, is_cancelled=is_cancelled) as (
+            artifact_store,
+            _,
+        ),
         pytest.raises(ArtifactTransferError, match=_CANCELLED),
     ):
-        opened.download("MyApp", to=tmp_path / "x", progress=received.append)
+        artifact_store.download("MyApp", to=tmp_path / "x", progress=received.append)
     assert sum(received) == len(_LARGE)
     assert list(tmp_path.iterdir()) == []
 
@@ -226,9 +232,9 @@ def test_an_upload_that_is_stopped_leaves_no_parts(*, is_cancelled: bool, tmp_pa
     options: dict[str, Any] = {"is_cancelled": lambda: bool(stopped)}
     if not is_cancelled:
         options = {"deadline": time.time() + 2.5}
-    with _opened(_LARGE, stop, **options) as (opened, s3):
+    with _open_store(_LARGE, stop, **options) as (artifact_store, s3):
         with pytest.raises(ArtifactTransferError):
-            _WAYS["upload in parts"](opened, tmp_path)
+            _WAYS["upload in parts"](artifact_store, tmp_path)
         assert s3.requests[-1].method == "DELETE"
 
 
@@ -236,8 +242,8 @@ def test_a_stream_ends_at_the_deadline_between_two_reads() -> None:
     """The time of a stream begins when it is opened."""
     cancelled: list[bool] = []
     with (
-        _opened(_LARGE, is_cancelled=lambda: bool(cancelled)) as (opened, _),
-        opened.open("MyApp") as stream,
+        _open_store(_LARGE, is_cancelled=lambda: bool(cancelled)) as (artifact_store, _),
+        artifact_store.open("MyApp") as stream,
     ):
         assert stream.read(10) == b"x" * 10
         cancelled.append(True)
@@ -247,8 +253,8 @@ def test_a_stream_ends_at_the_deadline_between_two_reads() -> None:
 
 def test_each_transfer_has_an_hour_without_a_deadline() -> None:
     """A job of CodePipeline has one, unless its action type has another timeout."""
-    with _opened(_SMALL) as (opened, _):
-        left = opened._bounds.start().seconds_left()
+    with _open_store(_SMALL) as (artifact_store, _):
+        left = artifact_store._bounds.start().seconds_left()
         assert left is not None
         assert 3500 < left <= 3600
 
@@ -342,11 +348,13 @@ def test_a_store_bounds_its_work_on_archives(
     options: dict[str, Any] = {"is_cancelled": lambda: bool(is_over)}
     if bound == "deadline":
         options = {"deadline": 100.0, "clock": lambda: 200.0 if is_over else 0.0}
-    with _opened(body, _without_checksum, **options) as (opened, s3):  # nothing is compared
-        work: Callable[[], object] = partial(opened.extract, "MyApp", to=tmp_path / "parent" / "x", progress=note)
+    with _open_store(body, _without_checksum, **options) as (artifact_store, s3):  # nothing is compared
+        work: Callable[[], object] = partial(
+            artifact_store.extract, "MyApp", to=tmp_path / "parent" / "x", progress=note
+        )
         if way == "archive":
             is_over.append(True)
-            work = partial(opened.archive, "Report", tmp_path / "tree")
+            work = partial(artifact_store.archive, "Report", tmp_path / "tree")
         with pytest.raises(ArtifactTransferError, match=r"^the (deadline of the )?(extraction|creation) was"):
             work()
         assert s3.operations() == (["HEAD", "GET"] if way == "extract" else [])
@@ -362,14 +370,14 @@ def _huge(request: ReceivedRequest, right: Response) -> Response:
 
 def test_an_object_that_is_too_large_is_not_downloaded(tmp_path: Path) -> None:
     """By default it may have 5 GiB."""
-    with _opened(_SMALL, _huge) as (opened, s3):
+    with _open_store(_SMALL, _huge) as (artifact_store, s3):
         with pytest.raises(ArtifactTooLargeError, match=r"the object has more than 5368709120 bytes$"):
-            opened.download("MyApp", to=tmp_path / "x")
+            artifact_store.download("MyApp", to=tmp_path / "x")
         with pytest.raises(ArtifactTooLargeError, match=r"the object has more than 99999 bytes$"):
-            opened.download("MyApp", to=tmp_path / "x", max_bytes=len(_SMALL) - 1)
+            artifact_store.download("MyApp", to=tmp_path / "x", max_bytes=len(_SMALL) - 1)
         assert s3.operations() == ["HEAD", "HEAD"]
-    with _opened(_SMALL) as (opened, _):
-        assert opened.download("MyApp", to=tmp_path / "x", max_bytes=len(_SMALL)).exists()
+    with _open_store(_SMALL) as (artifact_store, _):
+        assert artifact_store.download("MyApp", to=tmp_path / "x", max_bytes=len(_SMALL)).exists()
 
 
 @pytest.mark.parametrize("way", ["download", "extract"])
@@ -378,9 +386,9 @@ def test_a_full_disk_ends_a_download_before_it_begins(
 ) -> None:
     """The size of the object is known, so nothing is downloaded in vain."""
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=len(_SMALL) - 1))
-    with _opened(_SMALL) as (opened, s3):
+    with _open_store(_SMALL) as (artifact_store, s3):
         with pytest.raises(ArtifactFileError, match=r"^No space left on device: '.*/x'$") as caught:
-            _WAYS[way](opened, tmp_path)
+            _WAYS[way](artifact_store, tmp_path)
         assert caught.value.errno == errno.ENOSPC
         assert s3.operations() == ["HEAD"]
     assert list(tmp_path.iterdir()) == []
@@ -389,8 +397,8 @@ def test_a_full_disk_ends_a_download_before_it_begins(
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, "1", True])
 def test_a_wrong_limit_is_refused(wrong: Any, tmp_path: Path) -> None:
     """The error names the argument."""
-    with _opened(_SMALL) as (opened, _), pytest.raises(InvalidRequestError, match=r"^max_bytes: must be "):
-        opened.download("MyApp", to=tmp_path / "x", max_bytes=wrong)
+    with _open_store(_SMALL) as (artifact_store, _), pytest.raises(InvalidRequestError, match=r"^max_bytes: must be "):
+        artifact_store.download("MyApp", to=tmp_path / "x", max_bytes=wrong)
 
 
 # --- endpoints

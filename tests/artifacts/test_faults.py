@@ -58,7 +58,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def _opened(
+def _open_store(
     s3: ScriptedS3,
     *,
     key_id: str | None = "test-key-1",
@@ -73,8 +73,8 @@ def _opened(
         outputs=[artifact("Report", "Report", bucket=_BUCKET)],
         encryption_key=None if key_id is None else kms_key(key_id),
         options={"config": Config(read_timeout=read_timeout, proxies={}), "region_name": region_name, **bounds},
-    ) as opened:
-        yield opened
+    ) as artifact_store:
+        yield artifact_store
 
 
 def _on(method: str, change: Change, *, times: int | None = None) -> Change:
@@ -167,18 +167,18 @@ _PASSING: dict[str, _Change] = {
 }
 
 _WAYS: dict[str, Callable[[ArtifactStore, Path], bytes]] = {
-    "download": lambda opened, to: opened.download("MyApp", to=to).read_bytes(),
-    "open": lambda opened, _: _read(opened),
+    "download": lambda artifact_store, to: artifact_store.download("MyApp", to=to).read_bytes(),
+    "open": lambda artifact_store, _: _read(artifact_store),
 }
 
 
-def _read(opened: ArtifactStore) -> bytes:
-    with opened.open("MyApp") as stream:
+def _read(artifact_store: ArtifactStore) -> bytes:
+    with artifact_store.open("MyApp") as stream:
         return stream.read()
 
 
 def _fitting(s3: ScriptedS3, fault: str) -> AbstractContextManager[ArtifactStore]:
-    return _opened(s3, read_timeout=_IMPATIENT) if fault == "stall" else _opened(s3)
+    return _open_store(s3, read_timeout=_IMPATIENT) if fault == "stall" else _open_store(s3)
 
 
 @pytest.mark.slow
@@ -187,8 +187,8 @@ def _fitting(s3: ScriptedS3, fault: str) -> AbstractContextManager[ArtifactStore
 @pytest.mark.parametrize("fault", _PASSING)
 def test_a_passing_fault_costs_no_byte(fault: str, body: bytes, way: str, tmp_path: Path) -> None:
     """After a fault that passes the bytes are right."""
-    with ScriptedS3({_PATH: body}, _on("GET", _PASSING[fault], times=1)) as s3, _fitting(s3, fault) as opened:
-        assert _WAYS[way](opened, tmp_path / "MyApp") == body
+    with ScriptedS3({_PATH: body}, _on("GET", _PASSING[fault], times=1)) as s3, _fitting(s3, fault) as artifact_store:
+        assert _WAYS[way](artifact_store, tmp_path / "MyApp") == body
         assert len(s3.requests) > 2
 
 
@@ -196,8 +196,8 @@ def test_a_passing_fault_costs_no_byte(fault: str, body: bytes, way: str, tmp_pa
 def test_a_read_keeps_no_view_of_its_buffer(fault: str) -> None:
     """After a passing fault the caller's buffer can be resized, which `read()` does on Python 3.15."""
     buffer = bytearray(1024)
-    with ScriptedS3({_PATH: _SMALL}, _on("GET", _PASSING[fault], times=1)) as s3, _fitting(s3, fault) as opened:
-        with opened.open("MyApp") as stream:
+    with ScriptedS3({_PATH: _SMALL}, _on("GET", _PASSING[fault], times=1)) as s3, _fitting(s3, fault) as artifact_store:
+        with artifact_store.open("MyApp") as stream:
             assert isinstance(stream, io.BufferedReader)
             while stream.raw.readinto(buffer):
                 buffer.append(0)
@@ -244,9 +244,9 @@ _STAYING: dict[str, tuple[str, _Change, type[ThirdPartyError], str]] = {
 def test_a_staying_fault_is_one_typed_error(fault: str, body: bytes, way: str, tmp_path: Path) -> None:
     """After a fault that stays there is one error of this library, without a cause, and no file."""
     method, change, expected, text = _STAYING[fault]
-    with ScriptedS3({_PATH: body}, _on(method, change)) as s3, _fitting(s3, fault) as opened:
+    with ScriptedS3({_PATH: body}, _on(method, change)) as s3, _fitting(s3, fault) as artifact_store:
         with pytest.raises(expected, match=text) as caught:
-            _WAYS[way](opened, tmp_path / "MyApp")
+            _WAYS[way](artifact_store, tmp_path / "MyApp")
         assert type(caught.value) is expected
         assert caught.value.is_retry_safe is not None
         assert (caught.value.__cause__, caught.value.__context__) == (None, None)
@@ -260,11 +260,11 @@ def test_a_redirect_of_every_request_without_a_region_ends_soon(status: int, tex
     """Botocore would ask for the region of the bucket once more for each response that has none."""
     (tmp_path / "report").write_bytes(b"x")
     redirect = Response(status=status, headers={"location": "http://127.0.0.1:1/"})
-    with ScriptedS3(change=lambda *_: redirect) as s3, _opened(s3) as opened:
+    with ScriptedS3(change=lambda *_: redirect) as s3, _open_store(s3) as artifact_store:
         for call in (
-            lambda: opened.size("MyApp"),
-            lambda: opened.download("MyApp", to=tmp_path / "MyApp"),
-            lambda: opened.upload("Report", tmp_path / "report"),
+            lambda: artifact_store.size("MyApp"),
+            lambda: artifact_store.download("MyApp", to=tmp_path / "MyApp"),
+            lambda: artifact_store.upload("Report", tmp_path / "report"),
         ):
             s3.requests.clear()
             with pytest.raises(ArtifactTransferError, match=text):
@@ -351,12 +351,12 @@ def test_a_refusal_names_the_action_and_the_resource(case: str, tmp_path: Path) 
     (tmp_path / "report").write_bytes(b"x")
     with (
         ScriptedS3({_PATH: _SMALL}, lambda _, __: refusal) as s3,
-        _opened(s3, region_name=region) as opened,
+        _open_store(s3, region_name=region) as artifact_store,
     ):
         for call, expected in (
-            (lambda: opened.download("MyApp", to=tmp_path / "x"), reading),
-            (lambda: opened.size("MyApp"), reading),
-            (lambda: opened.upload("Report", tmp_path / "report"), writing),
+            (lambda: artifact_store.download("MyApp", to=tmp_path / "x"), reading),
+            (lambda: artifact_store.size("MyApp"), reading),
+            (lambda: artifact_store.upload("Report", tmp_path / "report"), writing),
         ):
             with pytest.raises(AccessDeniedError) as caught:
                 call()
@@ -364,8 +364,8 @@ def test_a_refusal_names_the_action_and_the_resource(case: str, tmp_path: Path) 
             assert "Secret" not in f"{caught.value} {vars(caught.value)}"
 
 
-def _job_id(opened: ArtifactStore) -> str:
-    return repr(opened).split()[-1].rstrip(">")
+def _job_id(artifact_store: ArtifactStore) -> str:
+    return repr(artifact_store).split()[-1].rstrip(">")
 
 
 @pytest.mark.parametrize("fault", _FACTS)
@@ -375,21 +375,25 @@ def test_an_error_of_s3_has_the_facts_of_its_call(fault: str, monkeypatch: pytes
     response, operation_name, status_code, attempts, is_retry_safe = _FACTS[fault]
     with (
         ScriptedS3({_PATH: _SMALL}, lambda _, __: response) as s3,
-        _opened(s3) as opened,
+        _open_store(s3) as artifact_store,
         pytest.raises(CodePipelineJobError) as caught,
     ):
-        opened.open("MyApp")
+        artifact_store.open("MyApp")
     error = caught.value
     assert (error.operation_name, error.status_code) == (operation_name, status_code)
     assert (error.attempts, error.is_retry_safe) == (attempts, is_retry_safe)
-    assert error.job_id == _job_id(opened)
+    assert error.job_id == _job_id(artifact_store)
 
 
 def test_an_artifact_that_the_job_does_not_have_names_the_job() -> None:
     """An error before any call has the job, and nothing of a call."""
-    with ScriptedS3() as s3, _opened(s3) as opened, pytest.raises(ArtifactNotFoundError) as caught:
-        opened.open("Nothing")
-    assert (caught.value.job_id, caught.value.operation_name, caught.value.attempts) == (_job_id(opened), None, None)
+    with ScriptedS3() as s3, _open_store(s3) as artifact_store, pytest.raises(ArtifactNotFoundError) as caught:
+        artifact_store.open("Nothing")
+    assert (caught.value.job_id, caught.value.operation_name, caught.value.attempts) == (
+        _job_id(artifact_store),
+        None,
+        None,
+    )
 
 
 def _whole(_: ReceivedRequest, right: Response) -> Response:
@@ -410,10 +414,10 @@ def test_another_part_than_the_asked_one_is_refused(change: Change, way: str, tm
     """A response to a range is that range, or an error."""
     with (
         ScriptedS3({_PATH: _LARGE}, _on("GET", change)) as s3,
-        _opened(s3) as opened,
+        _open_store(s3) as artifact_store,
         pytest.raises(ArtifactTransferError, match="S3 did not send the requested part of the object"),
     ):
-        _WAYS[way](opened, tmp_path / "x")
+        _WAYS[way](artifact_store, tmp_path / "x")
 
 
 def test_a_part_in_place_of_an_object_is_refused(tmp_path: Path) -> None:
@@ -424,10 +428,10 @@ def test_a_part_in_place_of_an_object_is_refused(tmp_path: Path) -> None:
 
     with (
         ScriptedS3({_PATH: _SMALL}, _on("GET", part)) as s3,
-        _opened(s3) as opened,
+        _open_store(s3) as artifact_store,
         pytest.raises(ArtifactTransferError, match="S3 sent a part of the object instead of all of it"),
     ):
-        opened.download("MyApp", to=tmp_path / "x")
+        artifact_store.download("MyApp", to=tmp_path / "x")
 
 
 def test_a_response_that_cannot_be_read_is_one_typed_error(tmp_path: Path) -> None:
@@ -438,10 +442,10 @@ def test_a_response_that_cannot_be_read_is_one_typed_error(tmp_path: Path) -> No
 
     with (
         ScriptedS3({_PATH: _SMALL}, _on("HEAD", undated)) as s3,
-        _opened(s3) as opened,
+        _open_store(s3) as artifact_store,
         pytest.raises(ArtifactTransferError, match=r"the response could not be read \([A-Za-z]+Error\)"),
     ):
-        opened.download("MyApp", to=tmp_path / "x")
+        artifact_store.download("MyApp", to=tmp_path / "x")
 
 
 def test_an_object_may_have_no_checksum(tmp_path: Path) -> None:
@@ -451,8 +455,8 @@ def test_an_object_may_have_no_checksum(tmp_path: Path) -> None:
         return right.with_headers(x_amz_checksum_crc32=None)
 
     for way in _WAYS.values():
-        with ScriptedS3({_PATH: _LARGE}, without) as s3, _opened(s3) as opened:
-            assert way(opened, tmp_path / "x") == _LARGE
+        with ScriptedS3({_PATH: _LARGE}, without) as s3, _open_store(s3) as artifact_store:
+            assert way(artifact_store, tmp_path / "x") == _LARGE
 
 
 def test_a_skewed_clock_is_reported_with_its_offset(tmp_path: Path) -> None:
@@ -460,10 +464,10 @@ def test_a_skewed_clock_is_reported_with_its_offset(tmp_path: Path) -> None:
     skewed = failed("RequestTimeTooSkewed", 403, Date="Mon, 01 Jan 2024 00:00:00 GMT")
     with (
         ScriptedS3({_PATH: _SMALL}, _on("GET", _instead(skewed))) as s3,
-        _opened(s3) as opened,
+        _open_store(s3) as artifact_store,
         pytest.raises(ClockSkewError) as caught,
     ):
-        opened.download("MyApp", to=tmp_path / "x")
+        artifact_store.download("MyApp", to=tmp_path / "x")
     assert caught.value.offset > 365 * 24 * 3600
 
 
@@ -475,8 +479,8 @@ def test_a_composite_checksum_is_ignored(body: bytes, tmp_path: Path) -> None:
         return right.with_headers(x_amz_checksum_crc32=f"{crc32(b'other')}-2", x_amz_checksum_type="COMPOSITE")
 
     for way in _WAYS.values():
-        with ScriptedS3({_PATH: body}, composite) as s3, _opened(s3) as opened:
-            assert way(opened, tmp_path / "x") == body
+        with ScriptedS3({_PATH: body}, composite) as s3, _open_store(s3) as artifact_store:
+            assert way(artifact_store, tmp_path / "x") == body
 
 
 def _sha1(body: bytes) -> str:
@@ -531,10 +535,10 @@ def test_wrong_bytes_are_refused_whatever_the_checksum_of_the_response_is(fault:
 
     with (
         ScriptedS3({_PATH: _SMALL}, change) as s3,
-        _opened(s3) as opened,
+        _open_store(s3) as artifact_store,
         pytest.raises(ArtifactTransferError, match=text) as caught,
     ):
-        _WAYS[way](opened, tmp_path / "MyApp")
+        _WAYS[way](artifact_store, tmp_path / "MyApp")
     assert caught.value.is_retry_safe is True
     assert list(tmp_path.iterdir()) == []
 
@@ -547,10 +551,10 @@ def test_wrong_bytes_are_refused_by_a_checksum_that_only_the_response_to_get_has
 
     with (
         ScriptedS3({_PATH: _SMALL}, change) as s3,
-        _opened(s3) as opened,
+        _open_store(s3) as artifact_store,
         pytest.raises(ArtifactTransferError, match=_NOT_EQUAL),
     ):
-        opened.download("MyApp", to=tmp_path / "MyApp")
+        artifact_store.download("MyApp", to=tmp_path / "MyApp")
 
 
 _MALFORMED_VALUES = (
@@ -591,8 +595,8 @@ def test_an_unusual_form_of_a_checksum_is_accepted(case: str, tmp_path: Path) ->
         return right.with_headers(**(head if request.method == "HEAD" else get))
 
     for way in _WAYS.values():
-        with ScriptedS3({_PATH: _SMALL}, change) as s3, _opened(s3) as opened:
-            assert way(opened, tmp_path / "MyApp") == _SMALL
+        with ScriptedS3({_PATH: _SMALL}, change) as s3, _open_store(s3) as artifact_store:
+            assert way(artifact_store, tmp_path / "MyApp") == _SMALL
 
 
 @pytest.mark.parametrize(
@@ -617,8 +621,8 @@ def test_a_response_with_a_malformed_checksum_is_asked_for_again(method: str, tm
         return right.with_headers(x_amz_checksum_crc32="bytes 5-1/9")
 
     for way in _WAYS.values():
-        with ScriptedS3({_PATH: _SMALL}, _on(method, damaged, times=1)) as s3, _opened(s3) as opened:
-            assert way(opened, tmp_path / "MyApp") == _SMALL
+        with ScriptedS3({_PATH: _SMALL}, _on(method, damaged, times=1)) as s3, _open_store(s3) as artifact_store:
+            assert way(artifact_store, tmp_path / "MyApp") == _SMALL
             assert [request.method for request in s3.requests].count(method) == 2
 
 
@@ -631,21 +635,21 @@ def test_an_empty_object_is_not_only_reported_by_head(body: bytes, tmp_path: Pat
 
     ways: dict[str, Callable[[ArtifactStore, Path], bytes]] = {
         **_WAYS,
-        "size": lambda opened, _: bytes(opened.size("MyApp")),
+        "size": lambda artifact_store, _: bytes(artifact_store.size("MyApp")),
     }
     for way in ways.values():
-        with ScriptedS3({_PATH: body}, _on("HEAD", empty)) as s3, _opened(s3) as opened:
+        with ScriptedS3({_PATH: body}, _on("HEAD", empty)) as s3, _open_store(s3) as artifact_store:
             if not body:
-                assert way(opened, tmp_path / "MyApp") == b""
+                assert way(artifact_store, tmp_path / "MyApp") == b""
                 continue
             with pytest.raises(ArtifactTransferError, match="the object does not have the size that S3 has reported"):
-                way(opened, tmp_path / "x")
+                way(artifact_store, tmp_path / "x")
 
 
 def test_a_stream_resumes_after_a_dropped_connection() -> None:
     """After a dropped connection only the rest is asked for, of the same version of the object."""
-    with ScriptedS3({_PATH: _LARGE}, _on("GET", _cut, times=1)) as s3, _opened(s3) as opened:
-        assert _read(opened) == _LARGE
+    with ScriptedS3({_PATH: _LARGE}, _on("GET", _cut, times=1)) as s3, _open_store(s3) as artifact_store:
+        assert _read(artifact_store) == _LARGE
     ranges = [request.headers["range"] for request in s3.requests if request.method == "GET"]
     assert ranges == ["bytes=0-", f"bytes={len(_LARGE) // 2}-"]
     assert {request.headers["if-match"] for request in s3.requests if request.method == "GET"} == {etag(_LARGE)}
@@ -669,8 +673,8 @@ def test_a_silent_stream_is_not_the_end() -> None:
 def test_a_truncated_range_is_requested_again_and_uncounted(tmp_path: Path) -> None:
     """After a dropped connection the progress goes back, so that its sum is the size."""
     counted: list[int] = []
-    with ScriptedS3({_PATH: _LARGE}, _on("GET", _cut, times=1)) as s3, _opened(s3) as opened:
-        opened.download("MyApp", to=tmp_path / "x", progress=counted.append)
+    with ScriptedS3({_PATH: _LARGE}, _on("GET", _cut, times=1)) as s3, _open_store(s3) as artifact_store:
+        artifact_store.download("MyApp", to=tmp_path / "x", progress=counted.append)
     assert sum(counted) == len(_LARGE)
     assert min(counted) < 0
     assert {request.headers["if-match"] for request in s3.requests if request.method == "GET"} == {etag(_LARGE)}
@@ -685,8 +689,8 @@ def test_a_bucket_elsewhere_is_asked_there(tmp_path: Path) -> None:
         moved = failed("PermanentRedirect", 301, x_amz_bucket_region="eu-west-1")
         return moved.with_headers(x_amz_request_id="req-0001")
 
-    with ScriptedS3({_PATH: _SMALL}, elsewhere) as s3, _opened(s3) as opened:
-        assert opened.download("MyApp", to=tmp_path / "x").read_bytes() == _SMALL
+    with ScriptedS3({_PATH: _SMALL}, elsewhere) as s3, _open_store(s3) as artifact_store:
+        assert artifact_store.download("MyApp", to=tmp_path / "x").read_bytes() == _SMALL
 
 
 @pytest.mark.parametrize("way", _WAYS)
@@ -703,10 +707,10 @@ def test_an_object_of_another_size_is_not_read(size: int, body: bytes, way: str,
 
     with (
         ScriptedS3({_PATH: body}, _on("GET", resize)) as s3,
-        _opened(s3) as opened,
+        _open_store(s3) as artifact_store,
         pytest.raises(ArtifactTransferError, match="the object does not have the size that S3 has reported") as caught,
     ):
-        _WAYS[way](opened, tmp_path / "x")
+        _WAYS[way](artifact_store, tmp_path / "x")
     assert caught.value.is_retry_safe is True
     assert list(tmp_path.iterdir()) == []
 
@@ -746,9 +750,9 @@ def test_an_upload_without_proof_is_one_typed_error(fault: str, body: bytes, tmp
     path = tmp_path / "report"
     path.write_bytes(body)
     change, expected, text = _NOT_STORED[fault]
-    with ScriptedS3(change=_on("PUT", change)) as s3, _opened(s3) as opened:
+    with ScriptedS3(change=_on("PUT", change)) as s3, _open_store(s3) as artifact_store:
         with pytest.raises(expected, match=text) as caught:
-            opened.upload("Report", path)
+            artifact_store.upload("Report", path)
         assert (caught.value.__cause__, caught.value.__context__) == (None, None)
         assert caught.value.is_retry_safe is not None
         assert ("DELETE uploadId" in s3.operations()) == (body is _LARGE)
@@ -762,9 +766,9 @@ def test_an_error_with_200_completes_nothing(tmp_path: Path) -> None:
     def change(request: ReceivedRequest, right: Response) -> Response:
         return _error_with_200(request, right) if "uploadId" in request.query and request.method == "POST" else right
 
-    with ScriptedS3(change=change) as s3, _opened(s3) as opened:
+    with ScriptedS3(change=change) as s3, _open_store(s3) as artifact_store:
         with pytest.raises(ArtifactTransferError, match="S3 returned InternalError"):
-            opened.upload("Report", path)
+            artifact_store.upload("Report", path)
         assert s3.operations()[-1] == "DELETE uploadId"
 
 
@@ -774,8 +778,8 @@ def test_an_upload_asks_for_encryption(body: bytes, key_id: str | None, tmp_path
     """Every upload asks for KMS, with the key of the job when it has one, by id, ARN or alias."""
     path = tmp_path / "report"
     path.write_bytes(body)
-    with ScriptedS3() as s3, _opened(s3, key_id=key_id) as opened:
-        opened.upload("Report", path)
+    with ScriptedS3() as s3, _open_store(s3, key_id=key_id) as artifact_store:
+        artifact_store.upload("Report", path)
     asking = next(request for request in s3.requests if request.method in ("PUT", "POST"))
     assert asking.headers["x-amz-server-side-encryption"] == "aws:kms"
     assert asking.headers.get("x-amz-server-side-encryption-aws-kms-key-id") == key_id
@@ -798,9 +802,9 @@ def test_a_file_that_grows_during_the_upload_is_reported(size: int, tmp_path: Pa
             file.write(b"more")
         return right
 
-    with ScriptedS3(change=_on("PUT", grow)) as s3, _opened(s3) as opened:
+    with ScriptedS3(change=_on("PUT", grow)) as s3, _open_store(s3) as artifact_store:
         with pytest.raises(ArtifactTransferError, match=_CHANGED) as caught:
-            opened.upload("Report", path)
+            artifact_store.upload("Report", path)
         assert caught.value.is_retry_safe is False
 
 
@@ -808,17 +812,17 @@ def test_a_file_that_shrinks_during_the_upload_is_reported(tmp_path: Path) -> No
     """S3 would wait for the rest, and the error would be its timeout."""
     path = tmp_path / "report"
     path.write_bytes(_LARGE)
-    with ScriptedS3() as s3, _opened(s3) as opened:
+    with ScriptedS3() as s3, _open_store(s3) as artifact_store:
         with pytest.raises(ArtifactTransferError, match=_CHANGED) as caught:
-            opened.upload("Report", path, progress=lambda _: os.truncate(path, 10))
+            artifact_store.upload("Report", path, progress=lambda _: os.truncate(path, 10))
         assert caught.value.is_retry_safe is False
 
 
 @pytest.mark.skipif(not Path(_VERSION).exists(), reason="the system has no such file")
 def test_a_file_that_is_longer_than_its_size_is_not_uploaded_as_an_empty_one() -> None:
     """The system states 0 bytes for a file of /proc."""
-    with ScriptedS3() as s3, _opened(s3) as opened, pytest.raises(ArtifactTransferError, match=_CHANGED):
-        opened.upload("Report", _VERSION)
+    with ScriptedS3() as s3, _open_store(s3) as artifact_store, pytest.raises(ArtifactTransferError, match=_CHANGED):
+        artifact_store.upload("Report", _VERSION)
 
 
 def test_an_archive_that_another_user_replaces_is_not_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -837,8 +841,8 @@ def test_an_archive_that_another_user_replaces_is_not_uploaded(tmp_path: Path, m
         return 0.0
 
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(temporary))
-    with ScriptedS3() as s3, _opened(s3, deadline=100.0, clock=replace) as opened:
-        opened.archive("Report", source)
+    with ScriptedS3() as s3, _open_store(s3, deadline=100.0, clock=replace) as artifact_store:
+        artifact_store.archive("Report", source)
     assert len(replaced) == 1
     with zipfile.ZipFile(io.BytesIO(s3.objects[_REPORT])) as archive:
         assert archive.namelist() == ["mine"]
@@ -846,7 +850,7 @@ def test_an_archive_that_another_user_replaces_is_not_uploaded(tmp_path: Path, m
 
 def test_a_stream_is_one_of_bytes() -> None:
     """An opened artifact can be read in pieces, cannot be written, and can be closed before its end."""
-    with ScriptedS3({_PATH: _SMALL}) as s3, _opened(s3) as opened, opened.open("MyApp") as stream:
+    with ScriptedS3({_PATH: _SMALL}) as s3, _open_store(s3) as artifact_store, artifact_store.open("MyApp") as stream:
         assert isinstance(stream, io.BufferedReader)
         assert stream.read(3) == _SMALL[:3]
         assert (stream.readable(), stream.writable(), stream.seekable()) == (True, False, False)

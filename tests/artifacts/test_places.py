@@ -17,9 +17,9 @@ _BUCKET = "codepipeline-us-east-1-1"
 _CREDENTIALS = ArtifactCredentials(access_key_id="ASIAJOB", secret_access_key="secret", session_token="token")
 
 _CALLS: dict[str, Callable[[ArtifactStore, Path], object]] = {
-    "download": lambda opened, path: opened.download("A", to=path),
-    "open": lambda opened, _: opened.open("A"),
-    "upload": lambda opened, path: opened.upload("A", path),
+    "download": lambda artifact_store, path: artifact_store.download("A", to=path),
+    "open": lambda artifact_store, _: artifact_store.open("A"),
+    "upload": lambda artifact_store, path: artifact_store.upload("A", path),
 }
 
 
@@ -60,10 +60,10 @@ def test_a_bucket_has_the_name_of_a_bucket(bucket: str, call: str, tmp_path: Pat
     place = [artifact("A", "key", bucket=bucket)]
     with (
         ScriptedS3() as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=place, outputs=place) as opened,
+        store(_CREDENTIALS, s3.endpoint_url, inputs=place, outputs=place) as artifact_store,
         pytest.raises(ArtifactError, match="put artifact 'A': its bucket must have the name"),
     ):
-        _CALLS[call](opened, tmp_path / "x")
+        _CALLS[call](artifact_store, tmp_path / "x")
     assert s3.requests == []
 
 
@@ -76,9 +76,9 @@ def test_a_name_of_a_bucket_is_taken(bucket: str, tmp_path: Path) -> None:
     place = [artifact("A", "key", bucket=bucket)]
     with (
         ScriptedS3({f"/{bucket}/key": b"bytes"}) as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=place) as opened,
+        store(_CREDENTIALS, s3.endpoint_url, inputs=place) as artifact_store,
     ):
-        assert opened.download("A", to=tmp_path / "x").read_bytes() == b"bytes"
+        assert artifact_store.download("A", to=tmp_path / "x").read_bytes() == b"bytes"
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_a_key_is_one_that_can_be_asked_for(key: str, rule: str, tmp_path: Path)
     place = [artifact("A", key, bucket=_BUCKET)]
     with (
         ScriptedS3() as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=place) as opened,
+        store(_CREDENTIALS, s3.endpoint_url, inputs=place) as artifact_store,
         pytest.raises(ArtifactError, match=rule),
     ):
-        opened.download("A", to=tmp_path / "x")
+        artifact_store.download("A", to=tmp_path / "x")
     assert s3.requests == []
 
 
@@ -113,20 +113,20 @@ def test_any_other_key_is_asked_for_as_it_is(key: str, tmp_path: Path) -> None:
     place = [artifact("A", key, bucket=_BUCKET)]
     with (
         ScriptedS3({f"/{_BUCKET}/{key}": b"bytes"}) as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=place) as opened,
+        store(_CREDENTIALS, s3.endpoint_url, inputs=place) as artifact_store,
     ):
-        assert opened.download("A", to=tmp_path / "x").read_bytes() == b"bytes"
+        assert artifact_store.download("A", to=tmp_path / "x").read_bytes() == b"bytes"
     assert list(tmp_path.iterdir()) == [tmp_path / "x"]
 
 
 def test_an_error_reports_which_names_there_are(tmp_path: Path) -> None:
     """A name that the job does not have is returned with those that it has."""
     places = [artifact(name, name, bucket=_BUCKET) for name in ("MyApp", "Lib")]
-    with ScriptedS3() as s3, store(_CREDENTIALS, s3.endpoint_url, inputs=places) as opened:
+    with ScriptedS3() as s3, store(_CREDENTIALS, s3.endpoint_url, inputs=places) as artifact_store:
         with pytest.raises(ArtifactNotFoundError, match="no input artifact 'Myapp'; it has 'MyApp', 'Lib'"):
-            opened.download("Myapp", to=tmp_path / "x")
+            artifact_store.download("Myapp", to=tmp_path / "x")
         with pytest.raises(ArtifactNotFoundError, match="no output artifact 'MyApp'; it has none"):
-            opened.upload("MyApp", tmp_path / "x")
+            artifact_store.upload("MyApp", tmp_path / "x")
 
 
 def test_an_error_names_ten_of_many_artifacts(tmp_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_an_error_names_ten_of_many_artifacts(tmp_path: Path) -> None:
     expected = r"9x+'… \(2,001 characters\) and 2 more$"
     with (
         ScriptedS3() as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=places) as opened,
+        store(_CREDENTIALS, s3.endpoint_url, inputs=places) as artifact_store,
         pytest.raises(ArtifactNotFoundError, match=expected) as caught,
     ):
-        opened.download("a", to=tmp_path / "x")
+        artifact_store.download("a", to=tmp_path / "x")
     assert len(str(caught.value)) < 11_000
 
 
@@ -148,10 +148,10 @@ def test_an_artifact_may_have_no_place(location: ArtifactLocation | None, tmp_pa
     nowhere = [Artifact(name="A", location=location)]
     with (
         ScriptedS3() as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=nowhere) as opened,
+        store(_CREDENTIALS, s3.endpoint_url, inputs=nowhere) as artifact_store,
         pytest.raises(ArtifactNotFoundError, match="input artifact 'A' has no place in S3"),
     ):
-        opened.download("A", to=tmp_path / "x")
+        artifact_store.download("A", to=tmp_path / "x")
 
 
 def test_the_local_file_is_the_caller_s_business(tmp_path: Path) -> None:
@@ -159,12 +159,12 @@ def test_the_local_file_is_the_caller_s_business(tmp_path: Path) -> None:
     place = [artifact("A", "key", bucket=_BUCKET)]
     with (
         ScriptedS3({f"/{_BUCKET}/key": b"bytes"}) as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=place, outputs=place) as opened,
+        store(_CREDENTIALS, s3.endpoint_url, inputs=place, outputs=place) as artifact_store,
     ):
         for way, path, number in (
-            (lambda path: opened.download("A", to=path), tmp_path / "nowhere" / "x", errno.ENOENT),
-            (lambda path: opened.download("A", to=path), tmp_path, errno.EISDIR),
-            (lambda path: opened.upload("A", path), tmp_path / "nothing", errno.ENOENT),
+            (lambda path: artifact_store.download("A", to=path), tmp_path / "nowhere" / "x", errno.ENOENT),
+            (lambda path: artifact_store.download("A", to=path), tmp_path, errno.EISDIR),
+            (lambda path: artifact_store.upload("A", path), tmp_path / "nothing", errno.ENOENT),
         ):
             with pytest.raises(ArtifactFileError) as caught:
                 way(path)
@@ -185,11 +185,11 @@ def test_a_file_replaces_another_only_when_complete(tmp_path: Path) -> None:
     gone: list[bool] = []
     with (
         ScriptedS3({f"/{_BUCKET}/key": b"after"}, vanish) as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=place) as opened,
+        store(_CREDENTIALS, s3.endpoint_url, inputs=place) as artifact_store,
     ):
         with pytest.raises(ArtifactError):
-            opened.download("A", to=path)
+            artifact_store.download("A", to=path)
         assert path.read_bytes() == b"before"
         gone.append(True)
-        opened.download("A", to=path)
+        artifact_store.download("A", to=path)
         assert path.read_bytes() == b"after"

@@ -33,7 +33,7 @@ def _bytes(size: int) -> bytes:
 
 
 @pytest.fixture
-def opened(seaweed: Seaweed) -> Iterator[ArtifactStore]:
+def artifact_store(seaweed: Seaweed) -> Iterator[ArtifactStore]:
     """Yield the store of a job with two inputs, of which S3 has one, and one output."""
     with store(
         seaweed.assume_role(),
@@ -47,46 +47,46 @@ def opened(seaweed: Seaweed) -> Iterator[ArtifactStore]:
 
 @pytest.mark.parametrize("size", _SIZES)
 def test_a_download_has_the_bytes_of_the_object(
-    size: int, opened: ArtifactStore, seaweed: Seaweed, tmp_path: Path
+    size: int, artifact_store: ArtifactStore, seaweed: Seaweed, tmp_path: Path
 ) -> None:
     """An object of any size is downloaded as it is, under a KMS key, and its bytes are counted."""
     body = _bytes(size)
     seaweed.put("demo/MyApp", body, ServerSideEncryption="aws:kms", SSEKMSKeyId="test-key-1")
     counted: list[int] = []
-    path = opened.download("MyApp", to=tmp_path / "MyApp.zip", progress=counted.append)
+    path = artifact_store.download("MyApp", to=tmp_path / "MyApp.zip", progress=counted.append)
     assert path.read_bytes() == body
     assert sum(counted) == size
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("size", _SIZES)
-def test_a_stream_has_the_bytes_of_the_object(size: int, opened: ArtifactStore, seaweed: Seaweed) -> None:
+def test_a_stream_has_the_bytes_of_the_object(size: int, artifact_store: ArtifactStore, seaweed: Seaweed) -> None:
     """An object of any size is read as a stream."""
     body = _bytes(size)
     seaweed.put("demo/MyApp", body)
-    with opened.open("MyApp") as stream:
+    with artifact_store.open("MyApp") as stream:
         assert stream.read() == body
 
 
 @pytest.mark.parametrize("size", _SIZES)
 def test_an_upload_has_the_bytes_of_the_file(
-    size: int, opened: ArtifactStore, seaweed: Seaweed, tmp_path: Path
+    size: int, artifact_store: ArtifactStore, seaweed: Seaweed, tmp_path: Path
 ) -> None:
     """A file of any size is uploaded as it is, encrypted with the key of the job, and its bytes are counted."""
     path = tmp_path / "report.zip"
     path.write_bytes(_bytes(size))
     counted: list[int] = []
-    opened.upload("Report", path, progress=counted.append)
+    artifact_store.upload("Report", path, progress=counted.append)
     stored = seaweed.get("demo/Report")
     assert stored["Body"] == path.read_bytes()
     assert (stored["ServerSideEncryption"], stored["SSEKMSKeyId"]) == ("aws:kms", "test-key-1")
     assert sum(counted) == size
 
 
-def test_a_missing_object_is_reported(opened: ArtifactStore, tmp_path: Path) -> None:
+def test_a_missing_object_is_reported(artifact_store: ArtifactStore, tmp_path: Path) -> None:
     """An object that is not there is an error that names the artifact."""
     with pytest.raises(ArtifactNotFoundError, match="input artifact 'Gone': S3 has no such object"):
-        opened.download("Gone", to=tmp_path / "x")
+        artifact_store.download("Gone", to=tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,8 +100,8 @@ def test_a_foreign_bucket_is_refused_by_the_server(seaweed: Seaweed, tmp_path: P
         inputs=[artifact("MyApp", "first", bucket=FOREIGN_BUCKET)],
         outputs=[artifact("Report", "first", bucket=FOREIGN_BUCKET)],
         encryption_key=kms_key("test-key-1"),
-    ) as opened:
+    ) as artifact_store:
         with pytest.raises(AccessDeniedError, match=f"allow s3:GetObject on arn:aws:s3:::{FOREIGN_BUCKET}/first"):
-            opened.download("MyApp", to=tmp_path / "y")
+            artifact_store.download("MyApp", to=tmp_path / "y")
         with pytest.raises(AccessDeniedError, match=f"allow s3:PutObject on arn:aws:s3:::{FOREIGN_BUCKET}/first"):
-            opened.upload("Report", path)
+            artifact_store.upload("Report", path)

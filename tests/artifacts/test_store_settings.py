@@ -21,9 +21,9 @@ def test_a_setting_that_s3_cannot_use_is_named(machine: Machine, tmp_path: Path)
     inputs = [artifact("MyApp", "first", bucket="bucket")]
     with (
         pytest.raises(InvalidRequestError) as caught,
-        store(credentials, "https://127.0.0.1:9", inputs=inputs) as opened,
+        store(credentials, "https://127.0.0.1:9", inputs=inputs) as artifact_store,
     ):
-        opened.download("MyApp", to=tmp_path / "x")
+        artifact_store.download("MyApp", to=tmp_path / "x")
     assert str(caught.value) == "AWS_CA_BUNDLE: must be the path of a file with CA certificates"
     assert machine.find_marker(caught.value) == []
 
@@ -72,9 +72,9 @@ def test_settings_of_the_machine_do_not_steer_the_traffic_of_customers(
     with job(credentials, inputs=[artifact("MyApp", "first", bucket="bucket")]) as (client, details):
         for name, value in {**variables, "AWS_CONFIG_FILE": str(path)}.items():
             monkeypatch.setenv(name, value)
-        with ArtifactStore.for_job(client, details, client_token="t", region_name="eu-west-1") as opened:
-            s3 = s3_client(opened)
+        with ArtifactStore.for_job(client, details, client_token="t", region_name="eu-west-1") as artifact_store:
+            s3 = s3_client(artifact_store)
             assert s3.meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
-            with opened._bounds.start():  # the client is only used within a transfer
+            with artifact_store._bounds.start():  # the client is only used within a transfer
                 url = s3.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "key"})
     assert url.startswith("https://bucket.s3.amazonaws.com/key?")  # the global name: botocore signs URLs for it

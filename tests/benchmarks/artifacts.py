@@ -65,14 +65,14 @@ def speed(seaweed: Seaweed, directory: Path, *, short: bool) -> None:
     _write(source, size)
     credentials = seaweed.assume_role()
     boto = _boto(seaweed, credentials)
-    with _open_store(seaweed.endpoint_url, credentials) as opened:
+    with _open_store(seaweed.endpoint_url, credentials) as artifact_store:
         uploads: dict[str, Callable[[], object]] = {
             "boto3": lambda: boto.upload_file(str(source), BUCKET, "bench", ExtraArgs=_ENCRYPTED),
-            "ArtifactStore": lambda: opened.upload("Bench", source),
+            "ArtifactStore": lambda: artifact_store.upload("Bench", source),
         }
         downloads: dict[str, Callable[[], object]] = {
             "boto3": lambda: boto.download_file(BUCKET, "bench", str(target)),
-            "ArtifactStore": lambda: opened.download("Bench", to=target),
+            "ArtifactStore": lambda: artifact_store.download("Bench", to=target),
         }
         print_speeds = partial(_print_speeds, size // _MIB, short=short)
         print_speeds("upload", uploads)
@@ -119,8 +119,8 @@ def _measure_peak(seaweed: Seaweed, credentials: ArtifactCredentials, way: str, 
     path = directory / "memory"
     _write(path, size)
     if way == "download":
-        with _open_store(seaweed.endpoint_url, credentials) as opened:
-            opened.upload("Bench", path)
+        with _open_store(seaweed.endpoint_url, credentials) as artifact_store:
+            artifact_store.upload("Bench", path)
     facts = json.dumps({"way": way, "path": str(path), "endpoint_url": seaweed.endpoint_url})
     secrets = json.dumps({name: getattr(credentials, name).get_secret_value() for name in _FIELDS})
     command = [sys.executable, "-m", "benchmarks.artifacts", "--child", facts]
@@ -129,11 +129,11 @@ def _measure_peak(seaweed: Seaweed, credentials: ArtifactCredentials, way: str, 
 
 
 def _print_peak(*, way: str, path: str, endpoint_url: str, **secrets: str) -> None:
-    with _open_store(endpoint_url, ArtifactCredentials(**secrets)) as opened:
+    with _open_store(endpoint_url, ArtifactCredentials(**secrets)) as artifact_store:
         if way == "upload":
-            opened.upload("Bench", Path(path))
+            artifact_store.upload("Bench", Path(path))
         else:
-            opened.download("Bench", to=Path(path))
+            artifact_store.download("Bench", to=Path(path))
     print(peak_memory())
 
 

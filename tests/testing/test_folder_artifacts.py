@@ -76,7 +76,7 @@ _KINDS = [pytest.param("S3", marks=pytest.mark.slow), "folder"]
 
 
 @pytest.fixture(params=_KINDS)
-def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArtifactStore]:
+def artifact_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArtifactStore]:
     """Return the store and its double."""
     with _open(request.param, tmp_path_factory.mktemp("bucket")) as store:
         yield store
@@ -224,46 +224,46 @@ _ERRORS: dict[str, tuple[_Call, str, str]] = {
 
 
 @pytest.mark.parametrize("case", _RESULTS)
-def test_a_result_is_the_same(opened: ArtifactStore, tmp_path: Path, case: str) -> None:
+def test_a_result_is_the_same(artifact_store: ArtifactStore, tmp_path: Path, case: str) -> None:
     """A handler gets the same values from S3 and from a folder."""
     call, expected = _RESULTS[case]
-    assert call(opened, tmp_path) == expected
+    assert call(artifact_store, tmp_path) == expected
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize("case", _ERRORS)
-def test_an_error_is_the_same(opened: ArtifactStore, tmp_path: Path, case: str) -> None:
+def test_an_error_is_the_same(artifact_store: ArtifactStore, tmp_path: Path, case: str) -> None:
     """A handler sees the same class and message, with the job, and nothing is left."""
     call, kind, message = _ERRORS[case]
     seen: tuple[str, str, object] | None = None
     try:
-        call(opened, tmp_path)
+        call(artifact_store, tmp_path)
     except BaseException as failure:  # noqa: BLE001 - also KeyboardInterrupt
         seen = (type(failure).__name__, str(failure), failure.__context__)
     assert seen == (kind, message.format(to=tmp_path), None)
     assert [path.name for path in tmp_path.iterdir()] in ([], ["out"])
 
 
-def test_a_missing_object_has_the_same_facts(opened: ArtifactStore) -> None:
+def test_a_missing_object_has_the_same_facts(artifact_store: ArtifactStore) -> None:
     """An error of S3 has the operation and the status; that of a folder has them too."""
     with pytest.raises(ThirdPartyError) as caught:
-        opened.open("Missing")
+        artifact_store.open("Missing")
     error = caught.value
     assert (error.operation_name, error.status_code, error.attempts) == ("HeadObject", 404, 1)
     assert error.is_retry_safe is False
-    assert repr(opened) == f"<{type(opened).__name__} of job {error.job_id}>"
+    assert repr(artifact_store) == f"<{type(artifact_store).__name__} of job {error.job_id}>"
 
 
 @pytest.mark.parametrize("way", ["download", "upload", "extract", "archive"])
-def test_progress_is_the_size(opened: ArtifactStore, tmp_path: Path, way: str) -> None:
+def test_progress_is_the_size(artifact_store: ArtifactStore, tmp_path: Path, way: str) -> None:
     """The counts of a transfer add up to the bytes of the object."""
     counts: list[int] = []
     source = _file(tmp_path)
     calls: dict[str, Callable[[], Any]] = {
-        "download": lambda: opened.download("Large", to=tmp_path / "a", progress=counts.append),
-        "extract": lambda: opened.extract("Source", to=tmp_path / "a", progress=counts.append),
-        "upload": lambda: opened.upload("Report", source, progress=counts.append),
-        "archive": lambda: opened.archive("Report", source.parent, progress=counts.append),
+        "download": lambda: artifact_store.download("Large", to=tmp_path / "a", progress=counts.append),
+        "extract": lambda: artifact_store.extract("Source", to=tmp_path / "a", progress=counts.append),
+        "upload": lambda: artifact_store.upload("Report", source, progress=counts.append),
+        "archive": lambda: artifact_store.archive("Report", source.parent, progress=counts.append),
     }
     calls[way]()
     archived = create_archive(source.parent, to=tmp_path / "same.zip").stat().st_size
@@ -273,7 +273,7 @@ def test_progress_is_the_size(opened: ArtifactStore, tmp_path: Path, way: str) -
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
 @pytest.mark.parametrize("way", ["download", "extract", "archive", "create_archive", "extract_archive"])
-def test_a_file_that_cannot_grow_is_one_class(opened: ArtifactStore, tmp_path: Path, way: str) -> None:
+def test_a_file_that_cannot_grow_is_one_class(artifact_store: ArtifactStore, tmp_path: Path, way: str) -> None:
     """A full disk, here a limit of the process, is an error with its number and a path, and nothing is left."""
     import resource  # noqa: PLC0415 - Windows has none
 
@@ -282,9 +282,9 @@ def test_a_file_that_cannot_grow_is_one_class(opened: ArtifactStore, tmp_path: P
     (source / "a").write_bytes(random.Random(1).randbytes(2 << 20))
     create_archive(source, to=tmp_path / "a.zip")
     calls: dict[str, Callable[[], Any]] = {
-        "download": lambda: opened.download("Large", to=tmp_path / "to"),
-        "extract": lambda: opened.extract("Large", to=tmp_path / "to"),
-        "archive": lambda: opened.archive("Report", source),
+        "download": lambda: artifact_store.download("Large", to=tmp_path / "to"),
+        "extract": lambda: artifact_store.extract("Large", to=tmp_path / "to"),
+        "archive": lambda: artifact_store.archive("Report", source),
         "create_archive": lambda: create_archive(source, to=tmp_path / "to"),
         "extract_archive": lambda: extract_archive(tmp_path / "a.zip", to=tmp_path / "to"),
     }
@@ -437,53 +437,53 @@ def test_a_name_is_not_a_path(tmp_path: Path, name: str) -> None:
     rule = "must have 1 to 100 letters, digits, '-' or '_'"
     (tmp_path / "bucket").mkdir()
     named = [samples.artifact(name, object_key="key")]
-    opened = FolderArtifacts(tmp_path / "bucket", _details(input_artifacts=named, output_artifacts=named))
-    for call in (lambda: opened.put(name, b"x"), lambda: opened.files(name)):
+    bucket = FolderArtifacts(tmp_path / "bucket", _details(input_artifacts=named, output_artifacts=named))
+    for call in (lambda: bucket.put(name, b"x"), lambda: bucket.files(name)):
         with pytest.raises(InvalidRequestError) as refused:
             call()
         assert (refused.value.parameter, str(refused.value)) == ("name", f"name: {rule}")
     with pytest.raises(ArtifactError) as caught:
-        opened.size(name)
+        bucket.size(name)
     assert str(caught.value) == f"input artifact {name!r}: its name {rule}"
     with pytest.raises(ArtifactError, match=f"its name {rule}"):
-        opened.upload(name, _file(tmp_path))
+        bucket.upload(name, _file(tmp_path))
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["bucket", "out", "report.txt"]
 
 
 def test_an_artifact_is_written_in_four_ways(tmp_path: Path) -> None:
     """A directory, a file, bytes, or files by name; the same files give the same bytes."""
     source = _file(tmp_path).parent
-    opened = FolderArtifacts(tmp_path / "bucket")
-    assert opened.folder == tmp_path / "bucket"
-    assert opened.put("Directory", str(source)) == opened.folder / "Directory"
-    assert opened.files("Directory") == {"report.txt": _LARGE}
-    assert opened.put("File", source / "report.txt").read_bytes() == _LARGE
-    assert opened.put("Bytes", b"x").read_bytes() == b"x"
-    first = opened.put("Files", {"d/": "", "d/a": "ä", "b": b"\0"}).read_bytes()
-    assert opened.files("Files") == {"d/a": "ä".encode(), "b": b"\0"}
-    assert opened.put("Files", {"d/": "", "d/a": "ä", "b": b"\0"}).read_bytes() == first
+    bucket = FolderArtifacts(tmp_path / "bucket")
+    assert bucket.folder == tmp_path / "bucket"
+    assert bucket.put("Directory", str(source)) == bucket.folder / "Directory"
+    assert bucket.files("Directory") == {"report.txt": _LARGE}
+    assert bucket.put("File", source / "report.txt").read_bytes() == _LARGE
+    assert bucket.put("Bytes", b"x").read_bytes() == b"x"
+    first = bucket.put("Files", {"d/": "", "d/a": "ä", "b": b"\0"}).read_bytes()
+    assert bucket.files("Files") == {"d/a": "ä".encode(), "b": b"\0"}
+    assert bucket.put("Files", {"d/": "", "d/a": "ä", "b": b"\0"}).read_bytes() == first
     with pytest.raises(TypeError, match=r"^content: must be a str or an os.PathLike of str, not int$"):
-        opened.put("Wrong", 1)  # type: ignore[arg-type]
+        bucket.put("Wrong", 1)  # type: ignore[arg-type]
 
 
 def test_an_interrupted_upload_leaves_nothing(tmp_path: Path) -> None:
     """An artifact appears when it is complete."""
     report = [samples.artifact("Report")]
-    opened = FolderArtifacts(tmp_path / "bucket", _details(output_artifacts=report))
+    bucket = FolderArtifacts(tmp_path / "bucket", _details(output_artifacts=report))
     with pytest.raises(KeyboardInterrupt, match="mine"):
-        opened.upload("Report", _file(tmp_path), progress=_interrupt)
-    assert list(opened.folder.iterdir()) == []
+        bucket.upload("Report", _file(tmp_path), progress=_interrupt)
+    assert list(bucket.folder.iterdir()) == []
 
 
 def test_what_was_not_written_is_named(tmp_path: Path) -> None:
     """A test that reads too early gets the path."""
-    opened = FolderArtifacts(str(tmp_path))
+    bucket = FolderArtifacts(str(tmp_path))
     with pytest.raises(FileNotFoundError, match="Report") as caught:
-        opened.files("Report")
+        bucket.files("Report")
     assert caught.value.errno == errno.ENOENT
-    opened.put("Report", b"no zip")
+    bucket.put("Report", b"no zip")
     with pytest.raises(zipfile.BadZipFile):
-        opened.files("Report")
+        bucket.files("Report")
 
 
 def test_a_worker_opens_them_for_each_job(local_codepipeline: LocalCodePipeline, tmp_path: Path) -> None:
