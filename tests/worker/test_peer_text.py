@@ -246,7 +246,7 @@ def test_arguments_and_fields_of_log_records_are_escaped(text: str) -> None:
         assert emitter.flush()
     finally:
         logger.removeHandler(keep)
-    (record,) = records
+    (record,) = (record for record in records if hasattr(record, "field"))  # threads of other tests log too
     _assert_harmless(record.getMessage())
     _assert_harmless(vars(record)["field"])
 
