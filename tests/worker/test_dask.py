@@ -161,7 +161,7 @@ def test_an_idempotent_handler_runs_again_on_the_cluster(
 
 
 def test_a_scheduler_that_goes_away_loses_no_job(service: LocalCodePipeline) -> None:
-    """Jobs that were in work when the cluster ended are reported."""
+    """Jobs that were running when the cluster ended are reported."""
     with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0", host="127.0.0.1") as made:
         client = Client(made)
         actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(2)]

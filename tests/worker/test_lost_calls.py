@@ -1,4 +1,4 @@
-"""A worker behind lossy networks: what the service accepted is run and reported once, and nothing else is run."""
+"""A worker that loses requests or responses runs and reports each claimed job once, and runs no other job."""
 
 from __future__ import annotations
 
@@ -29,49 +29,45 @@ _DETAILS = b"GetThirdPartyJobDetails"
 @attrs.define
 class Gateway:
     """
-    Stands before the service with TLS, and loses something once.
+    Pass requests on to the service, but lose one response, or refuse one connection.
 
     Attributes:
         service: The service.
-
-        lost: The operation whose response is lost, as `lose` does it.
-
-        lose: What is done instead of responding, after the service has served the request.
-
-        refuse: What is done with the next connection after the details were read, instead of a TLS handshake.
-
-        before_refusal: What happens then.
+        lost_operation: The operation whose first response is lost.
+        lose: What to do in place of this response; the service has handled the request.
+        refuse: What to do, in place of a TLS handshake, with the first connection after the details were read.
+        before_refusal: Called before `refuse`.
     """
 
     service: LocalCodePipeline
-    lost: bytes = b""
+    lost_operation: bytes = b""
     lose: Behaviour | None = None
     refuse: Behaviour | None = None
     before_refusal: Callable[[], object] = lambda: None
-    _is_refusing: bool = False
+    _has_read_details: bool = False
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def __call__(self, peer: Peer) -> None:
-        """Treat one connection, which has one request."""
+        """Handle one connection, which has one request."""
         with self._lock:
-            is_refusing, self._is_refusing = self._is_refusing, False
-        if is_refusing and self.refuse is not None:
+            is_after_details, self._has_read_details = self._has_read_details, False
+        if is_after_details and self.refuse is not None:
             refuse, self.refuse = self.refuse, None
             self.before_refusal()
             refuse(peer)
             return
         peer.handshake()
         request = peer.read_request()
-        response = self._serve(request)
+        response = self._forward(request)
         if _DETAILS in request:
-            self._is_refusing = True
-        if self.lost and self.lost in request and self.lose is not None:
+            self._has_read_details = True
+        if self.lost_operation and self.lost_operation in request and self.lose is not None:
             lose, self.lose = self.lose, None
             lose(peer)
         else:
             peer.send(response)
 
-    def _serve(self, request: bytes) -> bytes:
+    def _forward(self, request: bytes) -> bytes:
         port = int(self.service.endpoint_url.rpartition(":")[2])
         head, _, body = request.partition(b"\r\n\r\n")
         with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -89,7 +85,7 @@ def _run_once(
     read_timeout: float = 10,
     profile: str | None = None,
 ) -> tuple[Any, list[str], MemoryJournal]:
-    """Run a worker behind the gateway; return its outcomes, the jobs that its handler ran, and its journal."""
+    """Run a worker behind the gateway; return its outcomes, the ids of the jobs that were run, and its journal."""
     port = stack.enter_context(Server(gateway)).port
     proxies = {}
     if proxy is not None:
@@ -119,30 +115,30 @@ def _run_once(
     return worker.run_once(), ran, journal
 
 
-def _page(peer: Peer) -> None:
+def _send_error_page(peer: Peer) -> None:
     peer.send(net.http(b"<html>", status="502 Bad Gateway", headers="Connection: close\r\n"))
 
 
-def _garbage(peer: Peer) -> None:
+def _send_garbage(peer: Peer) -> None:
     peer.send_below_tls(b"garbage" * 20)
     peer.wait()
 
 
 def _close(_: Peer) -> None:
-    """Close the connection."""
+    """Do nothing: the server closes the connection."""
 
 
-def _cut_body(peer: Peer) -> None:
+def _truncate_body(peer: Peer) -> None:
     peer.send(b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r\r\nContent-Length: 400\r\nConnection: close\r\n\r\n{")
 
 
-# Ways to lose the response to a request that the service has served.
+# Ways to lose the response to a request that the service has handled.
 _LOSSES: dict[str, Behaviour] = {
     "closed": _close,
     "reset": lambda peer: peer.reset(),
-    "TLS garbage": _garbage,
-    "page of a gateway": _page,
-    "cut body": _cut_body,
+    "TLS garbage": _send_garbage,
+    "page of a gateway": _send_error_page,
+    "truncated body": _truncate_body,
     "500": lambda peer: peer.send(net.service_error("InternalFailure", "500 Oops")),
     "silence": lambda peer: peer.wait(),
 }
@@ -152,12 +148,12 @@ _LOSSES: dict[str, Behaviour] = {
 @pytest.mark.parametrize("through", ["directly", "through a proxy"])
 @pytest.mark.parametrize("operation", [_ACKNOWLEDGE, _SUCCESS], ids=["acknowledgement", "result"])
 @pytest.mark.parametrize("loss", _LOSSES)
-def test_what_the_service_accepted_is_run_and_reported_once(
+def test_a_job_with_a_lost_response_is_run_and_reported_once(
     loss: str, operation: bytes, through: str, service: LocalCodePipeline
 ) -> None:
-    """The response to an acknowledgement or a result is lost: the job is run once, and has its one result."""
+    """The response to an acknowledgement or a result is lost: the job is run once, and gets one result."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    gateway = Gateway(service, lost=operation, lose=_LOSSES[loss])
+    gateway = Gateway(service, lost_operation=operation, lose=_LOSSES[loss])
     with ExitStack() as stack:
         outcomes, ran, journal = _run_once(
             stack,
@@ -168,14 +164,14 @@ def test_what_the_service_accepted_is_run_and_reported_once(
         )
     (outcome,) = outcomes
     assert isinstance(outcome, Reported)
-    assert outcome.is_confirmed == (operation == _ACKNOWLEDGE)
+    assert outcome.is_confirmed == (operation == _ACKNOWLEDGE)  # the service refuses the second report of a result
     assert ran == [outcome.job.job_id]
     assert action.status == "Succeeded"
     assert [entry for entry in journal.jobs() if entry.outcome != "reported"] == []
     assert gateway.lose is None
 
 
-# Ways to send nothing of the acknowledgement.
+# Ways to close the connection before anything of the acknowledgement is sent.
 _REFUSALS: dict[str, Behaviour] = {
     "closed in the handshake": net.close_at_once,
     "reset in the handshake": net.reset_in_handshake,
@@ -184,7 +180,7 @@ _REFUSALS: dict[str, Behaviour] = {
 
 @pytest.mark.parametrize("refusal", _REFUSALS)
 def test_a_job_that_another_worker_has_is_not_run(refusal: str, service: LocalCodePipeline) -> None:
-    """Nothing of the acknowledgement was sent, and another worker claims the job meanwhile: it is a lost race."""
+    """If another worker claims the job before the acknowledgement is sent, the outcome is `LostRace`."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     with ExitStack() as stack, service.client() as other:
         gateway = Gateway(service, refuse=_REFUSALS[refusal], before_refusal=lambda: claim(other, action.jobs[0].id))
@@ -195,8 +191,8 @@ def test_a_job_that_another_worker_has_is_not_run(refusal: str, service: LocalCo
 
 
 @pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "403 Forbidden", "302 Found"])
-def test_a_proxy_that_refuses_claims_no_job(status: str, service: LocalCodePipeline) -> None:
-    """A proxy refuses the connection for the acknowledgement, and another worker claims the job: it is not run."""
+def test_a_job_is_not_run_if_a_proxy_refuses_the_acknowledgement(status: str, service: LocalCodePipeline) -> None:
+    """The outcome is `Rejected`, and the job, which another worker claims meanwhile, is not run."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     with ExitStack() as stack, service.client() as other:
 
@@ -213,8 +209,8 @@ def test_a_proxy_that_refuses_claims_no_job(status: str, service: LocalCodePipel
     assert (ran, action.status) == ([], "InProgress")
 
 
-# What STS does when the acknowledgement is signed, before it responds well; whether another worker claims the job
-# meanwhile -> the outcome, and the status of the action.
+# How STS responds to the first request for the credentials of the acknowledgement (to a second one, it returns them);
+# whether another worker claims the job before this response; the outcome; and the status of the action.
 _SIGNING: list[tuple[Behaviour, bool, type, str]] = [
     (net.close_after_head, True, LostRace, "InProgress"),
     (net.close_after_head, False, Reported, "Succeeded"),
@@ -224,10 +220,10 @@ _SIGNING: list[tuple[Behaviour, bool, type, str]] = [
 
 
 @pytest.mark.parametrize(("respond", "is_claimed", "kind", "status"), _SIGNING)
-def test_credentials_that_cannot_be_loaded_claim_no_job(
+def test_an_acknowledgement_is_retried_unless_sts_denies_its_credentials(
     respond: Behaviour, kind: type, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_claimed: bool
 ) -> None:
-    """The acknowledgement is retried if STS fails for a while, and not if it denies; a lost race is not run."""
+    """It is retried after a failure of STS, and not after a denial; a job that another worker claims is not run."""
     with ExitStack() as stack:
         service = stack.enter_context(LocalCodePipeline(verify_signatures=False))
         service.register_client(CLIENT_ID, CLIENT_TOKEN)

@@ -222,7 +222,7 @@ def test_sigterm_drains_or_hands_back(
 
 
 def test_sigterm_lets_a_handler_end(service: LocalCodePipeline, tmp_path: Path) -> None:
-    """A job in work is finished within the grace."""
+    """A running job is finished within the grace."""
     journal = tmp_path / "j.db"
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     child = start_child(service, journal, "handler=hang")

@@ -212,7 +212,7 @@ def _move_folder(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [_delete, _replace, _move_folder])
 def test_a_file_that_is_gone_takes_no_new_jobs(tmp_path: Path, change: Callable[[Path], None]) -> None:
-    """A claim that the next start would not find is refused; the jobs in work go on."""
+    """A claim that the next start would not find is refused; the running jobs continue."""
     (tmp_path / "folder").mkdir()
     path = tmp_path / "folder" / "j.db"
     with closing(SqliteJournal(path)) as journal:
@@ -906,7 +906,7 @@ def test_threads_wait_for_the_disk_together(tmp_path: Path, synced: list[int]) -
 
 
 def test_a_disk_that_failed_is_not_trusted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system may have dropped what it could not write; the jobs in work are still recorded in the file."""
+    """The system may have dropped what it could not write; the running jobs are still recorded in the file."""
 
     def fail(_descriptor: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))

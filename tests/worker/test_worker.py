@@ -777,7 +777,7 @@ def test_a_failed_poll_does_not_end_the_loop(
 def test_an_error_that_will_not_go_away_ends_the_loop(
     service: LocalCodePipeline, code: str, kind: type[BaseException]
 ) -> None:
-    """The jobs in work are finished first, and then it is raised."""
+    """The running jobs are finished first, and then it is raised."""
     release = threading.Event()
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     worker = make_worker(service, _after(release))
@@ -800,7 +800,7 @@ def test_a_bad_action_type_ends_the_loop(service: LocalCodePipeline) -> None:
 
 
 def test_a_poller_that_dies_is_reported(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error that nobody has thought of ends the run as an error, after the jobs in work."""
+    """An error that nobody has thought of ends the run as an error, after the running jobs."""
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
