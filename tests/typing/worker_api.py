@@ -85,7 +85,7 @@ from cp_thirdparty.worker import (
     worker_policy,
 )
 from cp_thirdparty.worker._async_handlers import CoroutineRunner
-from cp_thirdparty.worker.results import accept_result, failure_details, without_decoration
+from cp_thirdparty.worker.results import accept_result, failure_details, without_optional_parts
 from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, run_in_executor
 from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
@@ -549,8 +549,8 @@ def _accept_result(returned: object) -> None:
     assert_type(accept_result(returned), Result)
 
 
-def _without_decoration(result: Result) -> None:
-    assert_type(without_decoration(result), Result | None)
+def _without_optional_parts(result: Result) -> None:
+    assert_type(without_optional_parts(result), Result | None)
 
 
 def _fail(_job: Job[Scan]) -> FailureDetails:

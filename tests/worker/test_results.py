@@ -25,7 +25,7 @@ from cp_thirdparty.exceptions import InvalidRequestError, JournalError
 from cp_thirdparty.exceptions._job_failures import ResultTypeError
 from cp_thirdparty.worker import Result
 from cp_thirdparty.worker._result_text import result_of, text_of
-from cp_thirdparty.worker.results import accept_result, failure_details, without_decoration
+from cp_thirdparty.worker.results import accept_result, failure_details, without_optional_parts
 from cp_thirdparty.worker.tokens import TokenLookup
 
 _DETAILS = ExecutionDetails(summary="half", external_execution_id="run 1", percent_complete=50)
@@ -300,9 +300,9 @@ def test_a_subclass_is_reported_as_its_base() -> None:
         (FailureDetails(type=FailureType.PERMISSION_ERROR, message="no"), None),
     ],
 )
-def test_decoration_can_be_left_out(result: Result, expected: Result | None) -> None:
+def test_optional_parts_can_be_left_out(result: Result, expected: Result | None) -> None:
     """What the action depends on stays: the token, and the type and message of a failure."""
-    assert without_decoration(result) == expected
+    assert without_optional_parts(result) == expected
 
 
 # --- client tokens

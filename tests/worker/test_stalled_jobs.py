@@ -161,16 +161,16 @@ def test_an_action_type_that_is_missing_after_a_claim_is_the_partners(service: L
 
 
 @pytest.mark.parametrize("code", ["SerializationException", "InvalidParameterException"])
-def test_a_decoration_that_codepipeline_refuses_does_not_cost_the_result(service: LocalCodePipeline, code: str) -> None:
-    """Whatever the reason: the result without it arrives.  One without decoration never becomes a failure."""
+def test_a_result_is_reported_without_refused_optional_parts(service: LocalCodePipeline, code: str) -> None:
+    """Whatever the reason, the result is reported without them.  A result without them never becomes a failure."""
     plain = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_SUCCESS, Instead(error_response(code, "no")), times=3)
     (outcome,) = make_worker(service).run_once()
     assert (outcome, plain.status) == (Reported(job=outcome.job, result=Succeeded()), "Succeeded")
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     service.faults.add(_SUCCESS, Instead(error_response(code, "no")), times=1)
-    decorated = Succeeded(execution_details=ExecutionDetails(summary="fine"))
-    (outcome,) = make_worker(service, lambda _: decorated).run_once()
+    detailed = Succeeded(execution_details=ExecutionDetails(summary="fine"))
+    (outcome,) = make_worker(service, lambda _: detailed).run_once()
     assert (outcome, action.status) == (Reported(job=outcome.job, result=Succeeded()), "Succeeded")
 
 

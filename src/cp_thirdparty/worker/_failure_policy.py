@@ -2,7 +2,7 @@
 The failure policy: which party is responsible for a failure, and what the worker does next.
 
 It has two tables: one for failures of the worker's own steps, and one for exceptions that a handler raised.  No other
-module of this package decides by the error classes of the service, the transport or the artifacts.
+module of this package makes decisions that depend on errors of the service, the transport or the artifacts.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Party(Enum):
 
     JOB = "job"
     """The job: CodePipeline has ended the job, or the handler of the job has failed."""
-    US = "partner"
+    PARTNER = "partner"
     """The partner: the token store, AWS credentials, clock, code or machine of the partner."""
     SERVICE = "service"
     """The network or CodePipeline."""
@@ -89,9 +89,9 @@ class Next(Enum):
     """Create the clients again, which reloads the AWS credentials, then retry."""
     SIMPLIFY_RESULT = auto()
     """Report the result without its optional parts; if CodePipeline refuses that too, report a short failure."""
-    DROP_DECORATION = auto()
+    DROP_OPTIONAL_PARTS = auto()
     """Report the result without its optional parts; if it has no optional parts, retry after a pause."""
-    TAKE = auto()
+    CONTINUE = auto()
     """Continue with the job, because an earlier attempt of this worker has claimed it."""
     RUN_AGAIN = auto()
     """Run the handler again."""
@@ -99,11 +99,11 @@ class Next(Enum):
     """Report the job as failed."""
     REJECT = auto()
     """Leave the job unclaimed; CodePipeline offers it again."""
-    LOSE = auto()
+    LOSE_RACE = auto()
     """Leave the job to the worker that has claimed it."""
-    DOUBT = auto()
+    END_AS_UNCERTAIN = auto()
     """End the job in this process, because it is unknown which worker owns the job."""
-    ACCEPT = auto()
+    END_AS_REPORTED = auto()
     """End the job as reported, because CodePipeline has accepted an earlier attempt."""
     END = auto()
     """End the job without a result, because CodePipeline no longer accepts a result."""
@@ -132,7 +132,7 @@ class NotStartedError(Exception):
 
 class NotHeldError(Exception):
     """
-    The worker did not send the result, or did not call the handler, because it may not own the job.
+    The worker did not send the result, or did not call the handler, because another worker may own the job.
 
     Either another worker owns the job, or the journal failed, so that the worker cannot be sure.
     """
@@ -163,7 +163,11 @@ Condition = Callable[[Exception, Situation], bool]
 
 
 class Row(NamedTuple):
-    """One row of `TABLE`.  It applies to failures of the classes in `errors` at this step if the condition is true."""
+    """
+    One row of `TABLE`.  It applies to failures of the classes in `errors` at this step if the condition is true.
+
+    `reason` completes the message in which an operator reads why a job was not claimed or its handler was not called.
+    """
 
     step: Step
     errors: tuple[type[Exception], ...]
@@ -189,9 +193,9 @@ def _may_be_accepted(_error: Exception, situation: Situation) -> bool:
     return situation.may_be_accepted
 
 
-def _stays_refused(error: Exception, situation: Situation) -> bool:
-    # If CodePipeline may have accepted an earlier acknowledgement, the worker must retry until it knows.  Otherwise
-    # the worker can give the job up, because CodePipeline offers the job again.
+def _can_give_up(error: Exception, situation: Situation) -> bool:
+    # If CodePipeline may have accepted an earlier acknowledgement, the worker must retry until this is known.
+    # Otherwise the worker can give the job up, because CodePipeline offers the job again.
     return getattr(error, "is_retry_safe", None) is False and not situation.may_be_accepted
 
 
@@ -222,72 +226,63 @@ _RESULT_PARAMETERS: Final = (
     "failure_details",
     "output_variables",
 )
-# The members of a request that CodePipeline names in its error if it refuses the request for a reason other than the
-# result.
+# The members of a request that are not part of the result.  CodePipeline's error names the member that it refuses.
 _JOB_ID: Final = "jobId"
 _REQUEST_MEMBERS: Final = ("clientToken", _JOB_ID)
 _GONE: Final = (JobNotFoundException, InvalidJobException)
 _ENDED: Final = (*_GONE, InvalidJobStateException)
 _CREDENTIALS: Final = (CredentialsError, AccessDeniedError, ClockSkewError)
-_SETUP_OF_CALLER: Final = (*_CREDENTIALS, ActionTypeNotFoundException)
+_PARTNER_SETUP: Final = (*_CREDENTIALS, ActionTypeNotFoundException)
 
 UNDECODABLE: Final = "its details cannot be decoded"
+_UNREADABLE: Final = "its details could not be read"
+_UNAUTHORIZED: Final = "CodePipeline refuses its client token"
+_UNAUTHORIZED_IN_PROCESS: Final = "CodePipeline refuses the client token in the process of its handler"
+_INVALID_PARAMETER: Final = "its client token or id breaks a rule"
+_NOT_ACKNOWLEDGED: Final = "it could not be acknowledged"
 
 TABLE: Final[tuple[Row, ...]] = (
-    Row(Step.POLL, FATAL, _always, Party.US, Next.STOP),
-    Row(Step.POLL, (CredentialsError, ClockSkewError), _always, Party.US, Next.RECONNECT),
+    Row(Step.POLL, FATAL, _always, Party.PARTNER, Next.STOP),
+    Row(Step.POLL, (CredentialsError, ClockSkewError), _always, Party.PARTNER, Next.RECONNECT),
     Row(Step.POLL, (Exception,), _always, Party.SERVICE, Next.RETRY),
     Row(Step.READ, _GONE, _always, Party.JOB, Next.END),
-    Row(
-        *(Step.READ, (InvalidClientTokenException,), _always, Party.US, Next.RENEW_TOKEN),
-        reason="CodePipeline refuses its client token",
-    ),
-    Row(Step.READ, (NoTokenError,), _is_unclaimed, Party.US, Next.REJECT),
-    Row(
-        *(Step.READ, (InvalidRequestError,), _is_unclaimed, Party.US, Next.REJECT),
-        reason="its client token or id breaks a rule",
-    ),
-    Row(
-        *(Step.READ, (ResponseDecodeError,), _is_unclaimed, Party.SERVICE, Next.REJECT),
-        reason=UNDECODABLE,
-    ),
-    Row(*(Step.READ, (Exception,), _is_unclaimed, Party.SERVICE, Next.REJECT), reason="its details could not be read"),
-    Row(Step.READ, (NoTokenError, InvalidRequestError), _always, Party.US, Next.RENEW_TOKEN),
-    Row(Step.READ, _SETUP_OF_CALLER, _always, Party.US, Next.RECONNECT),
+    Row(Step.READ, (InvalidClientTokenException,), _always, Party.PARTNER, Next.RENEW_TOKEN, _UNAUTHORIZED),
+    Row(Step.READ, (NoTokenError,), _is_unclaimed, Party.PARTNER, Next.REJECT),
+    Row(Step.READ, (InvalidRequestError,), _is_unclaimed, Party.PARTNER, Next.REJECT, _INVALID_PARAMETER),
+    Row(Step.READ, (ResponseDecodeError,), _is_unclaimed, Party.SERVICE, Next.REJECT, UNDECODABLE),
+    Row(Step.READ, (Exception,), _is_unclaimed, Party.SERVICE, Next.REJECT, _UNREADABLE),
+    Row(Step.READ, (NoTokenError, InvalidRequestError), _always, Party.PARTNER, Next.RENEW_TOKEN),
+    Row(Step.READ, _PARTNER_SETUP, _always, Party.PARTNER, Next.RECONNECT),
     Row(Step.READ, (Exception,), _always, Party.SERVICE, Next.RETRY),
-    Row(Step.CLAIM, (InvalidNonceException,), _is_inherited, Party.UNKNOWN, Next.DOUBT),
-    Row(Step.CLAIM, (InvalidNonceException,), _may_be_accepted, Party.JOB, Next.TAKE),
-    Row(Step.CLAIM, (InvalidNonceException,), _always, Party.JOB, Next.LOSE),
+    Row(Step.CLAIM, (InvalidNonceException,), _is_inherited, Party.UNKNOWN, Next.END_AS_UNCERTAIN),
+    Row(Step.CLAIM, (InvalidNonceException,), _may_be_accepted, Party.JOB, Next.CONTINUE),
+    Row(Step.CLAIM, (InvalidNonceException,), _always, Party.JOB, Next.LOSE_RACE),
     Row(Step.CLAIM, _ENDED, _always, Party.JOB, Next.END),
-    Row(Step.CLAIM, (InvalidClientTokenException,), _may_be_accepted, Party.US, Next.RENEW_TOKEN),
-    Row(Step.CLAIM, _SETUP_OF_CALLER, _may_be_accepted, Party.US, Next.RECONNECT),
-    Row(Step.CLAIM, (Exception,), _stays_refused, Party.US, Next.REJECT, reason="it could not be acknowledged"),
-    Row(Step.CLAIM, (Exception,), _always, Party.SERVICE, Next.RETRY, reason="it could not be acknowledged"),
+    Row(Step.CLAIM, (InvalidClientTokenException,), _may_be_accepted, Party.PARTNER, Next.RENEW_TOKEN),
+    Row(Step.CLAIM, _PARTNER_SETUP, _may_be_accepted, Party.PARTNER, Next.RECONNECT),
+    Row(Step.CLAIM, (Exception,), _can_give_up, Party.PARTNER, Next.REJECT, _NOT_ACKNOWLEDGED),
+    Row(Step.CLAIM, (Exception,), _always, Party.SERVICE, Next.RETRY, _NOT_ACKNOWLEDGED),
     Row(Step.RUN, (ProcessDiedError,), _can_run_again, Party.UNKNOWN, Next.RUN_AGAIN),
     Row(Step.RUN, (ProcessDiedError,), _always, Party.JOB, Next.FAIL),
     Row(Step.RUN, _GONE, _always, Party.JOB, Next.END),
-    Row(
-        *(Step.RUN, (InvalidClientTokenException,), _always, Party.US, Next.RENEW_TOKEN),
-        reason="CodePipeline refuses the client token in the process of its handler",
-    ),
-    Row(Step.RUN, (Exception,), _always, Party.US, Next.RETRY),
-    Row(Step.REPORT, (InvalidJobStateException,), _may_be_accepted, Party.JOB, Next.ACCEPT),
+    Row(Step.RUN, (InvalidClientTokenException,), _always, Party.PARTNER, Next.RENEW_TOKEN, _UNAUTHORIZED_IN_PROCESS),
+    Row(Step.RUN, (Exception,), _always, Party.PARTNER, Next.RETRY),
+    Row(Step.REPORT, (InvalidJobStateException,), _may_be_accepted, Party.JOB, Next.END_AS_REPORTED),
     Row(Step.REPORT, _ENDED, _always, Party.JOB, Next.END),
     Row(Step.REPORT, (OutputVariablesSizeExceededException,), _always, Party.JOB, Next.SIMPLIFY_RESULT),
     Row(Step.REPORT, (ValidationException, InvalidRequestError), _is_about_result, Party.JOB, Next.SIMPLIFY_RESULT),
-    # CodePipeline refuses each retry if the job id is not one of its own, for example in an event that was written by
-    # hand.
+    # CodePipeline refuses each retry if the event has no valid job id, for example if a person invoked the function.
     Row(Step.REPORT, (ValidationException, InvalidRequestError), _is_about_id_of_event, Party.JOB, Next.END),
     Row(
         Step.REPORT,
         (InvalidClientTokenException, NoTokenError, InvalidRequestError, ValidationException),
         _always,
-        Party.US,
+        Party.PARTNER,
         Next.RENEW_TOKEN,
     ),
-    Row(Step.REPORT, _SETUP_OF_CALLER, _always, Party.US, Next.RECONNECT),
-    Row(Step.REPORT, (NotHeldError,), _always, Party.US, Next.RETRY),
-    Row(Step.REPORT, (ServiceError,), _is_refused, Party.SERVICE, Next.DROP_DECORATION),
+    Row(Step.REPORT, _PARTNER_SETUP, _always, Party.PARTNER, Next.RECONNECT),
+    Row(Step.REPORT, (NotHeldError,), _always, Party.PARTNER, Next.RETRY),
+    Row(Step.REPORT, (ServiceError,), _is_refused, Party.SERVICE, Next.DROP_OPTIONAL_PARTS),
     Row(Step.REPORT, (Exception,), _always, Party.SERVICE, Next.RETRY),
 )
 
@@ -338,7 +333,7 @@ class HandlerFailure:
         failure_type: The failure type to report.
         sentence: The message that the customer sees.  ``{message}`` is replaced by the message of the error, which this
             library wrote and which contains no values.  ``{error}`` is replaced by the name of the class.
-        condition: The errors of the class to which the row applies, as a key of `_CONDITIONS`; empty for all errors.
+        condition: A key of `_CONDITIONS`.  The row applies to the errors of the class for which the condition is true.
     """
 
     error: type[BaseException]
@@ -346,7 +341,7 @@ class HandlerFailure:
     sentence: str
     condition: str = ""
 
-    def applies(self, error: BaseException) -> bool:
+    def is_for(self, error: BaseException) -> bool:
         """Return whether the condition of this row is true for an error of its class."""
         return _CONDITIONS[self.condition](error)
 

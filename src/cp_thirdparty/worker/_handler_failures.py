@@ -129,7 +129,7 @@ def _choose_row(related: Iterable[BaseException]) -> tuple[HandlerFailure, BaseE
 
 
 def _find_row(error: BaseException) -> HandlerFailure:
-    rows = (row for base in type(error).__mro__ for row in HANDLER_FAILURES if row.error is base and row.applies(error))
+    rows = (row for base in type(error).__mro__ for row in HANDLER_FAILURES if row.error is base and row.is_for(error))
     return next(rows)
 
 

@@ -36,7 +36,7 @@ from cp_thirdparty.worker.outcomes import (
     Uncertain,
     Unsent,
 )
-from cp_thirdparty.worker.results import Result, without_decoration
+from cp_thirdparty.worker.results import Result, without_optional_parts
 from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
 _T = TypeVar("_T")
@@ -188,16 +188,16 @@ class Steps:
             if not isinstance(response, StepFailure):
                 return Reported(job=job.offer, result=result)
             failure = response
-            if failure.row.next is Next.ACCEPT and not job.is_out_of_time(self.clock()):
+            if failure.row.next is Next.END_AS_REPORTED and not job.is_out_of_time(self.clock()):
                 return Reported(job=job.offer, result=result, is_confirmed=False)
-            if failure.row.next in (Next.ACCEPT, Next.END):
+            if failure.row.next in (Next.END_AS_REPORTED, Next.END):
                 return Gone(job=job.offer, error=failure.name)
-            if failure.row.next not in (Next.SIMPLIFY_RESULT, Next.DROP_DECORATION) or job.stage is Stage.ENDED:
+            if failure.row.next not in (Next.SIMPLIFY_RESULT, Next.DROP_OPTIONAL_PARTS) or job.stage is Stage.ENDED:
                 return self.give_up(job, failure.name)
             self.notify("call_failed", job, f"CodePipeline refused the result: {failure.name}")
             may_be_accepted = failure.may_be_accepted
             is_simplified = failure.row.next is Next.SIMPLIFY_RESULT
-            simplified = _simplify_result(job.offer, result) if is_simplified else without_decoration(result)
+            simplified = _simplify_result(job.offer, result) if is_simplified else without_optional_parts(result)
             if simplified is not None:
                 job.replace_result(simplified)
                 continue
@@ -283,7 +283,7 @@ class Steps:
             failure = StepFailure(response, row, may_be_accepted)
             if row.next not in _RETRIES or job.stage is Stage.ENDED:
                 return failure
-            job.note_failure(self.clock(), failure.name if row.party is Party.US else "")
+            job.note_failure(self.clock(), failure.name if row.party is Party.PARTNER else "")
             if step is Step.REPORT:
                 job.note_report(may_be_accepted=may_be_accepted)
             self.notify("call_failed", job, _describe(step, response), party=row.party.value)
@@ -346,13 +346,13 @@ def _claim_outcome(job: ClaimedJob, response: JobStatus | StepFailure) -> Outcom
     if isinstance(response, JobStatus):
         return None if response == JobStatus.IN_PROGRESS else Gone(job=offer, error=show(response))
     next_step = response.row.next
-    if next_step is Next.TAKE:
+    if next_step is Next.CONTINUE:
         return None
-    if next_step is Next.LOSE:
+    if next_step is Next.LOSE_RACE:
         return LostRace(job=offer)
     if next_step is Next.END:
         return Gone(job=offer, error=response.name)
-    if next_step is Next.DOUBT or response.may_be_accepted:
+    if next_step is Next.END_AS_UNCERTAIN or response.may_be_accepted:
         return Uncertain(job=offer)
     rejected = Rejected(job=offer, reason=response.row.reason, error=response.name)
     return Released(job=offer, error=response.name) if job.is_inherited else rejected
@@ -371,7 +371,7 @@ def _simplify_result(offer: AnyJob, result: Result) -> Result | None:
     """
     message = f"CodePipeline refused the result of job {offer.job_id[:100]}."
     shortest = FailureDetails(type=FailureType.JOB_FAILED, message=message)
-    return without_decoration(result) or (None if result == shortest else shortest)
+    return without_optional_parts(result) or (None if result == shortest else shortest)
 
 
 def pauses() -> Iterator[float]:

@@ -16,7 +16,7 @@ from cp_thirdparty.exceptions import JobFailedError
 from cp_thirdparty.exceptions._job_failures import ResultTypeError
 from cp_thirdparty.models import CurrentRevision, ExecutionDetails, FailureDetails
 
-__all__ = ["Continued", "Result", "Succeeded", "accept_result", "failure_details", "without_decoration"]
+__all__ = ["Continued", "Result", "Succeeded", "accept_result", "failure_details", "without_optional_parts"]
 
 
 def _model_validator(model: type[object]) -> Callable[[object, attrs.Attribute[Any], object], None]:
@@ -160,7 +160,7 @@ def accept_result(returned: object) -> Result:
     return Succeeded(**parts, output_variables=None if variables is None else dict(variables))
 
 
-def without_decoration(result: Result) -> Result | None:
+def without_optional_parts(result: Result) -> Result | None:
     """
     Return the same result without its optional parts; ``None`` if it has no such parts.
 
