@@ -2,7 +2,7 @@
 Tests that every journal must pass, for example your own journal in a database.
 
 Define a subclass of `JournalConformance` in a test module.  Override `open_journal` to open a journal, and `crash` to
-kill the owner of a journal, for example with ``journal.connection.kill()``.
+simulate that the worker with a journal was killed.
 
 The tests need neither pytest nor the pytest plugin of this library: `unittest.TestCase` may be a second base class.
 """
@@ -33,8 +33,8 @@ __all__ = ["JournalConformance"]
 
 _THREADS: Final = 8
 
-# The id of a job -> the function that changes this job from claimed to the state in its id.
-_RECORDS: Final[Mapping[str, Callable[[Journal], object]]] = {
+# Job id, which is also the name of a state -> the function that changes a claimed job to this state.
+_CHANGES: Final[Mapping[str, Callable[[Journal], object]]] = {
     "claiming": lambda _: None,
     "running": lambda journal: journal.running("running"),
     "result": lambda journal: journal.result("result", Succeeded()),
@@ -52,11 +52,11 @@ def _states(entries: Iterable[JournalEntry]) -> dict[str, JournalState]:
 
 
 def _ids(recovered: Recovered) -> list[str]:
-    _check("nothing is set aside", recovered.set_aside, ())
+    _check("set_aside", recovered.set_aside, ())
     return sorted(entry.job.job_id for entry in recovered.entries)
 
 
-def _find_finished(journal: IndexedJournal) -> list[bool]:
+def _call_is_finished(journal: IndexedJournal) -> list[bool]:
     return [journal.is_finished(job.job_id, scope) for job in (JOB, OTHER) for scope in (SCOPE, OTHER_SCOPE)]
 
 
@@ -64,15 +64,15 @@ class JournalConformance:
     """
     Tests of a journal.  Each test opens journals with `open_journal` and closes them.
 
-    A journal that other processes share (`Journal.is_shared`) is also tested with several workers.
+    A journal that several processes share (`Journal.is_shared`) is also tested with several workers.
     """
 
     def open_journal(self, clock: Callable[[], float]) -> Journal:
         """
         Open the journal of a test.
 
-        The first call in a test must return an empty journal.  Each later call must return another object for the same
-        jobs, as for another worker.  Later calls are made only for a journal that is durable and shared.
+        The first call in a test must return an empty journal.  Each later call must return a new object with the same
+        records, as another worker would open it.  There are later calls only if a journal is durable and shared.
 
         Args:
             clock: Returns the time in seconds since 1970; the journal must use it.
@@ -84,7 +84,7 @@ class JournalConformance:
 
     def crash(self, journal: Journal) -> None:
         """
-        End the owner of a journal as SIGKILL does, without a release of its jobs.  Called only for a shared journal.
+        End the worker of a journal as SIGKILL does: it releases no job.  Called only for a shared journal.
 
         Args:
             journal: The journal.  After this, the tests call only its `Journal.close`.
@@ -97,7 +97,7 @@ class JournalConformance:
     # --- one worker
 
     def test_a_job_goes_from_claim_to_done(self) -> None:
-        """Each step is visible, with its times and its result."""
+        """`jobs` returns each state of a job, with its times and its result."""
         with self._open() as (journal, clock):
             _check("claim()", journal.claim(JOB, SCOPE), True)
             entry = JournalEntry(
@@ -211,7 +211,7 @@ class JournalConformance:
             _check("jobs() after the second claim()", list(journal.jobs()), [entry])
 
     def test_an_uncertain_job_is_claimed_when_it_is_offered(self) -> None:
-        """CodePipeline offers a job only while no worker has acknowledged it."""
+        """A new claim is accepted, because CodePipeline offers only jobs that no worker has acknowledged."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.uncertain(JOB.job_id)
@@ -220,7 +220,7 @@ class JournalConformance:
             _check("jobs()", _states(journal.jobs()), {JOB.job_id: JournalState.CLAIMING})
 
     def test_a_withdrawn_job_is_removed(self) -> None:
-        """A job that another worker acknowledged leaves no entry."""
+        """`withdraw` removes the entry of a job that another worker acknowledged."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.withdraw(JOB.job_id)
@@ -244,7 +244,7 @@ class JournalConformance:
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.running(JOB.job_id)
-            _check("recover() of a job in work", _ids(journal.recover(SCOPE)), [])
+            _check("recover() of a running job", _ids(journal.recover(SCOPE)), [])
             journal.release(JOB.job_id)
             _check("is_owner_alive after release()", [entry.is_owner_alive for entry in journal.jobs()], [None])
             recovered = journal.recover(SCOPE)
@@ -258,17 +258,17 @@ class JournalConformance:
             _check("jobs() after finish()", _states(journal.jobs()), {JOB.job_id: JournalState.DONE})
 
     def test_a_released_job_whose_handler_never_began_is_claimed(self) -> None:
-        """The job is recorded as one whose handler did not run."""
+        """`recover` returns the job with the state ``CLAIMED``, and a worker can run it."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.release(JOB.job_id, has_begun=False)
-            _check("a job without a response", _states(journal.jobs()), {JOB.job_id: JournalState.CLAIMING})
+            _check("release() after claim()", _states(journal.jobs()), {JOB.job_id: JournalState.CLAIMING})
             journal.recover(SCOPE)
             journal.running(JOB.job_id)
             journal.release(JOB.job_id, has_begun=False)
             (entry,) = journal.recover(SCOPE).entries
             found = (entry.state, entry.crashes, entry.is_suspect, entry.claimed_at)
-            _check("release(has_begun=False)", found, (JournalState.CLAIMED, 0, False, STARTED))
+            _check("release() after running()", found, (JournalState.CLAIMED, 0, False, STARTED))
             journal.running(JOB.job_id)
             journal.release(JOB.job_id)
             _check("running() and release()", _states(journal.jobs()), {JOB.job_id: JournalState.RUNNING})
@@ -284,7 +284,7 @@ class JournalConformance:
             _check("recover() after claim()", _ids(journal.recover(SCOPE)), [])
 
     def test_a_worker_recovers_its_own_scope_only(self) -> None:
-        """A job of another action type stays for the workers of that type."""
+        """A job of another action type is left to the workers of that type."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             journal.release(JOB.job_id)
@@ -292,7 +292,7 @@ class JournalConformance:
             _check("recover() of its scope", _ids(journal.recover(SCOPE)), [JOB.job_id])
 
     def test_one_object_has_a_job_id_in_one_scope(self) -> None:
-        """Methods find jobs by id, so a second claim is refused until this object has no other job with the id."""
+        """A journal object finds its jobs by id, so it refuses a second job with the id of a job that it has."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
             _check("claim() in a second scope", journal.claim(JOB, OTHER_SCOPE), False)
@@ -307,7 +307,7 @@ class JournalConformance:
             _check("recover() of the first scope", _ids(journal.recover(SCOPE)), [JOB.job_id])
 
     def test_an_unknown_or_finished_job_does_not_change(self) -> None:
-        """Methods have no effect on a job that this object does not have."""
+        """Methods have no effect on a job that this journal object does not have."""
         with self._open() as (journal, _):
             journal.claim(OTHER, SCOPE)
             journal.finish(OTHER.job_id, "reported")
@@ -335,7 +335,7 @@ class JournalConformance:
             _check("jobs", len(list(journal.jobs())), len(jobs))
 
     def test_old_finished_jobs_are_pruned(self) -> None:
-        """Only jobs that finished before the time are deleted, and at most ``limit`` in one call."""
+        """Only jobs that finished before ``older_than`` are deleted, and at most ``limit`` in one call."""
         with self._open() as (journal, clock):
             for number in range(5):
                 clock.now = STARTED + number
@@ -353,11 +353,11 @@ class JournalConformance:
                 return
             for job in (JOB, OTHER):
                 journal.claim(job, SCOPE)
-            _check("is_finished() after claim()", _find_finished(journal), [False] * 4)
+            _check("is_finished() after claim()", _call_is_finished(journal), [False] * 4)
             journal.finish(JOB.job_id, "gone")
-            _check("is_finished() after finish()", _find_finished(journal), [True, False, False, False])
+            _check("is_finished() after finish()", _call_is_finished(journal), [True, False, False, False])
             journal.prune(older_than=STARTED + 1, limit=1)
-            _check("is_finished() after prune()", _find_finished(journal), [False] * 4)
+            _check("is_finished() after prune()", _call_is_finished(journal), [False] * 4)
 
     # --- several workers
 
@@ -387,21 +387,21 @@ class JournalConformance:
             _check("jobs", sorted(_states(other.jobs())), [JOB.job_id, OTHER.job_id])
 
     def test_a_job_that_ran_alone_counts_a_crash(self) -> None:
-        """Only the running job counts a crash; the other jobs of the crashed worker do not change."""
+        """Only ``crashes`` of the running job increases; the other jobs of the crashed worker do not change."""
         for journal, other in self._open_several(2):
-            for job_id, record in _RECORDS.items():
+            for job_id, change in _CHANGES.items():
                 journal.claim(ThirdPartyJob(client_id="c", job_id=job_id), SCOPE)
-                record(journal)
+                change(journal)
             self.crash(journal)
             _check("is_owner_alive", {entry.is_owner_alive for entry in other.jobs()}, {False})
             job = ThirdPartyJob(client_id="c", job_id="running")
             _check("claim() of a crashed worker's job", other.claim(job, SCOPE), False)
             found = {entry.job.job_id: (entry.crashes, entry.is_suspect) for entry in other.recover(SCOPE).entries}
-            _check("crashes and is_suspect", found, {job_id: (job_id == "running", False) for job_id in _RECORDS})
+            _check("crashes and is_suspect", found, {job_id: (job_id == "running", False) for job_id in _CHANGES})
             _check("the second recover()", _ids(other.recover(SCOPE)), [])
 
     def test_several_running_jobs_become_suspects(self) -> None:
-        """Each job that ran may be the cause of the crash, in any scope, so no crash is counted."""
+        """Each running job, in any scope, may be the cause, so all are suspects, and no ``crashes`` increases."""
         for journal, other in self._open_several(2):
             for job, scope in ((JOB, SCOPE), (OTHER, OTHER_SCOPE)):
                 journal.claim(job, scope)
@@ -426,7 +426,7 @@ class JournalConformance:
             _check("crashes and is_suspect after two crashes", found, [(2, False)])
 
     def test_a_suspect_that_dies_alone_counts_a_crash(self) -> None:
-        """A suspect that ran alone counts a crash, and stays a suspect."""
+        """``crashes`` of a suspect that ran alone increases, and the job stays a suspect."""
         for journal, other in self._open_several(2):
             journal.claim(JOB, SCOPE)
             journal.running(JOB.job_id, is_suspect=True)
@@ -439,7 +439,7 @@ class JournalConformance:
             _check("crashes and is_suspect after release()", (entry.crashes, entry.is_suspect), (1, True))
 
     def test_a_job_that_ran_alone_takes_the_crash(self) -> None:
-        """Jobs that waited for the end of the job that ran alone are not marked."""
+        """If one job ran alone, other running jobs, which waited for its end, do not change."""
         for journal, other in self._open_several(2):
             for job in (JOB, OTHER):
                 journal.claim(job, SCOPE)
@@ -460,14 +460,14 @@ class JournalConformance:
 
     def test_each_job_is_recovered_by_one_worker(self) -> None:
         """If several workers recover at once, exactly one of them gets each job."""
-        names = [f"job-{number}" for number in range(20)]
+        job_ids = [f"job-{number}" for number in range(20)]
         for journal, *others in self._open_several(4):
-            for name in names:
-                journal.claim(ThirdPartyJob(client_id="c", job_id=name), SCOPE)
+            for job_id in job_ids:
+                journal.claim(ThirdPartyJob(client_id="c", job_id=job_id), SCOPE)
             self.crash(journal)
             with ThreadPoolExecutor(len(others)) as threads:
                 found = list(threads.map(lambda other: _ids(other.recover(SCOPE)), others))
-            _check("recovered jobs", sorted(name for each in found for name in each), sorted(names))
+            _check("recovered jobs", sorted(job_id for each in found for job_id in each), sorted(job_ids))
 
     def _open_several(self, number: int) -> Iterator[list[Journal]]:
         """Yield the journals of several workers once; yield nothing if workers cannot share the journal."""
