@@ -1,4 +1,4 @@
-"""`AsyncThirdPartyJobClient` and `AsyncCustomJobClient`: the same operations for asyncio, with aiobotocore."""
+"""`AsyncThirdPartyJobClient` and `AsyncCustomJobClient`: the clients for asyncio, which use aiobotocore."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any
 
-from cp_thirdparty._core.asyncio_client import AsyncioClient, like_async_def
+from cp_thirdparty._core.asyncio_client import AsyncioClient, mark_coroutine_function
 from cp_thirdparty._core.operations import CUSTOM, THIRD_PARTY
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.models import (
@@ -27,63 +27,63 @@ __all__ = ["AsyncCustomJobClient", "AsyncThirdPartyJobClient"]
 
 class AsyncThirdPartyJobClient(AsyncioClient):
     """
-    Call the five operations of CodePipeline's third-party jobs, for asyncio.
+    Call the five operations of CodePipeline's third-party jobs from asyncio code.
 
     Create one with `create()`, or wrap an open client of aiobotocore.  Parameters, results, errors, checks of responses
     and logs are those of `cp_thirdparty.ThirdPartyJobClient`.
 
-    A client belongs to the event loop in which it was created, and is not thread-safe.  Any number of tasks may call it
-    at once: 64 have a connection, and the others wait for one.  A cancelled call ends at once, and its connection is
-    closed; the service may have acted on the request.
+    A client works only in the event loop in which it was opened, and is not thread-safe.  Any number of tasks may call
+    it at once.  A client from `create()` opens up to 64 connections; more calls wait for a free one.  A cancelled call
+    ends at once, and its connection is closed; CodePipeline may have processed the request.
 
     Each method also raises `cp_thirdparty.exceptions.InvalidRequestError` when the client is not open, or is used in
     another event loop.
 
     Args:
-        client: A CodePipeline client of aiobotocore, on aiohttp.  Its configuration is left unchanged.  You
+        client: A CodePipeline client of aiobotocore that uses aiohttp.  Its configuration is left unchanged.  You
             remain responsible for closing it.  Responses are checked only for calls through this class.  Your direct
             calls of the wrapped client behave as before.
         deadline: Seconds or a ``timedelta``, more than 0, that a call may take with all its attempts, including the DNS
             lookup; ``None`` for no limit.
         wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.
-        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call, also if no request could be sent,
+        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call, even if no request could be sent,
             in the task of the call.  It is not called if a parameter breaks a rule.  It must not be a coroutine
             function and must not block.  Its exceptions are logged and ignored.
 
     Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: The client is not a CodePipeline client of aiobotocore on
-            aiohttp, or a setting breaks a rule.
+        cp_thirdparty.exceptions.InvalidRequestError: The client is not a CodePipeline client of aiobotocore that
+            uses aiohttp, or a setting breaks a rule.
     """
 
     _operations = THIRD_PARTY
 
-    @like_async_def
+    @mark_coroutine_function
     def poll_for_third_party_jobs(
         self, action_type_id: ActionTypeId, *, max_batch_size: int | None = None
     ) -> Coroutine[Any, Any, tuple[ThirdPartyJob, ...]]:
-        """Ask for jobs that wait for a worker: `cp_thirdparty.ThirdPartyJobClient.poll_for_third_party_jobs`."""
+        """Poll for jobs; see `cp_thirdparty.ThirdPartyJobClient.poll_for_third_party_jobs`."""
         return self._call(THIRD_PARTY.request_poll(action_type_id, max_batch_size=max_batch_size))
 
-    @like_async_def
+    @mark_coroutine_function
     def get_third_party_job_details(
         self, job_id: str, *, client_token: str | SecretStr
     ) -> Coroutine[Any, Any, JobDetails]:
-        """Return the details of a job: `cp_thirdparty.ThirdPartyJobClient.get_third_party_job_details`."""
+        """Return the details of a job; see `cp_thirdparty.ThirdPartyJobClient.get_third_party_job_details`."""
         return self._call(THIRD_PARTY.request_details(job_id, client_token=client_token))
 
-    @like_async_def
+    @mark_coroutine_function
     def acknowledge_third_party_job(
         self, job_id: str, *, nonce: str, client_token: str | SecretStr
     ) -> Coroutine[Any, Any, JobStatus]:
         """
-        Claim a job: `cp_thirdparty.ThirdPartyJobClient.acknowledge_third_party_job`.
+        Claim a job; see `cp_thirdparty.ThirdPartyJobClient.acknowledge_third_party_job`.
 
         Work on it only if the result is `JobStatus.IN_PROGRESS`.
         """
         return self._call(THIRD_PARTY.request_claim(job_id, nonce=nonce, client_token=client_token))
 
-    @like_async_def
+    @mark_coroutine_function
     def put_third_party_job_success_result(
         self,
         job_id: str,
@@ -93,7 +93,7 @@ class AsyncThirdPartyJobClient(AsyncioClient):
         current_revision: CurrentRevision | None = None,
         execution_details: ExecutionDetails | None = None,
     ) -> Coroutine[Any, Any, None]:
-        """Report that a job has succeeded: `cp_thirdparty.ThirdPartyJobClient.put_third_party_job_success_result`."""
+        """Report that a job succeeded; see `cp_thirdparty.ThirdPartyJobClient.put_third_party_job_success_result`."""
         return self._call(
             THIRD_PARTY.request_success(
                 job_id,
@@ -104,11 +104,11 @@ class AsyncThirdPartyJobClient(AsyncioClient):
             )
         )
 
-    @like_async_def
+    @mark_coroutine_function
     def put_third_party_job_failure_result(
         self, job_id: str, *, client_token: str | SecretStr, failure_details: FailureDetails
     ) -> Coroutine[Any, Any, None]:
-        """Report that a job has failed: `cp_thirdparty.ThirdPartyJobClient.put_third_party_job_failure_result`."""
+        """Report that a job failed; see `cp_thirdparty.ThirdPartyJobClient.put_third_party_job_failure_result`."""
         return self._call(
             THIRD_PARTY.request_failure(job_id, client_token=client_token, failure_details=failure_details)
         )
@@ -147,17 +147,17 @@ class AsyncThirdPartyJobClient(AsyncioClient):
 
 class AsyncCustomJobClient(AsyncioClient):
     """
-    Call the five operations for jobs of custom actions, for asyncio.
+    Call the five operations of jobs of custom actions from asyncio code.
 
-    Parameters, results and errors are those of `cp_thirdparty.CustomJobClient`.  Everything else, such as the
-    event loop of a client, is the same as for `cp_thirdparty.AsyncThirdPartyJobClient`.
+    Parameters, results and errors are those of `cp_thirdparty.CustomJobClient`.  All other rules, such as those
+    about event loops, are those of `cp_thirdparty.AsyncThirdPartyJobClient`.
 
     .. versionadded:: 0.2.0
     """
 
     _operations = CUSTOM
 
-    @like_async_def
+    @mark_coroutine_function
     def poll_for_jobs(
         self,
         action_type_id: ActionTypeId,
@@ -165,25 +165,25 @@ class AsyncCustomJobClient(AsyncioClient):
         max_batch_size: int | None = None,
         query_param: Mapping[str, str] | None = None,
     ) -> Coroutine[Any, Any, tuple[CustomJob, ...]]:
-        """Ask for jobs that wait for a worker: `cp_thirdparty.CustomJobClient.poll_for_jobs`."""
+        """Poll for jobs; see `cp_thirdparty.CustomJobClient.poll_for_jobs`."""
         request = CUSTOM.request_poll(action_type_id, max_batch_size=max_batch_size, query_param=query_param)
         return self._call(request)
 
-    @like_async_def
+    @mark_coroutine_function
     def get_job_details(self, job_id: str) -> Coroutine[Any, Any, CustomJobDetails]:
-        """Return the details of a job: `cp_thirdparty.CustomJobClient.get_job_details`."""
+        """Return the details of a job; see `cp_thirdparty.CustomJobClient.get_job_details`."""
         return self._call(CUSTOM.request_details(job_id))
 
-    @like_async_def
+    @mark_coroutine_function
     def acknowledge_job(self, job_id: str, *, nonce: str) -> Coroutine[Any, Any, JobStatus]:
         """
-        Claim a job: `cp_thirdparty.CustomJobClient.acknowledge_job`.
+        Claim a job; see `cp_thirdparty.CustomJobClient.acknowledge_job`.
 
         Work on it only if the result is `JobStatus.IN_PROGRESS`.
         """
         return self._call(CUSTOM.request_claim(job_id, nonce=nonce))
 
-    @like_async_def
+    @mark_coroutine_function
     def put_job_success_result(
         self,
         job_id: str,
@@ -193,7 +193,7 @@ class AsyncCustomJobClient(AsyncioClient):
         execution_details: ExecutionDetails | None = None,
         output_variables: Mapping[str, str] | None = None,
     ) -> Coroutine[Any, Any, None]:
-        """Report that a job has succeeded: `cp_thirdparty.CustomJobClient.put_job_success_result`."""
+        """Report that a job succeeded; see `cp_thirdparty.CustomJobClient.put_job_success_result`."""
         request = CUSTOM.request_success(
             job_id,
             continuation_token=continuation_token,
@@ -203,9 +203,9 @@ class AsyncCustomJobClient(AsyncioClient):
         )
         return self._call(request)
 
-    @like_async_def
+    @mark_coroutine_function
     def put_job_failure_result(self, job_id: str, *, failure_details: FailureDetails) -> Coroutine[Any, Any, None]:
-        """Report that a job has failed: `cp_thirdparty.CustomJobClient.put_job_failure_result`."""
+        """Report that a job failed; see `cp_thirdparty.CustomJobClient.put_job_failure_result`."""
         return self._call(CUSTOM.request_failure(job_id, failure_details=failure_details))
 
     def iter_jobs(

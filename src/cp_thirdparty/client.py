@@ -50,7 +50,7 @@ class ThirdPartyJobClient(BlockingClient):
             second, and connecting to a host with several addresses may exceed it by ``connect_timeout``.
         wire_logs: ``True`` to let botocore write the requests and responses of this client, secrets included, into its
             DEBUG log.
-        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call, also if no request could be sent,
+        on_call: Called with a `cp_thirdparty.telemetry.CallRecord` after each call, even if no request could be sent,
             in the thread of the call.  It is not called if a parameter breaks a rule.  Its exceptions are logged and
             ignored.
 

@@ -121,7 +121,7 @@ def test_a_file_system_that_ignores_case_has_no_twins(tmp_path: Path, monkeypatc
     """There, two names that differ in case would be one file, whatever the limits accept."""
     (tmp_path / "a.zip").write_bytes(built(Record(name=b"a"), Record(name=b"A")))
     extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
-    monkeypatch.setattr("cp_thirdparty.artifacts._staging.Staging.folds_case", lambda _: True)
+    monkeypatch.setattr("cp_thirdparty.artifacts._staging.Staging.is_case_insensitive", lambda _: True)
     with pytest.raises(UnsafeArchiveError, match="differs from another one only in case"):
         extract_archive(tmp_path / "a.zip", to=tmp_path / "again")
 
@@ -130,7 +130,7 @@ def test_the_case_of_a_file_system_is_probed(tmp_path: Path) -> None:
     """The file system of the tests distinguishes case if two names that differ in case are two files."""
     (tmp_path / "a").touch()
     with Staging(tmp_path / "out") as staging:
-        assert staging.folds_case() == (tmp_path / "A").exists()
+        assert staging.is_case_insensitive() == (tmp_path / "A").exists()
 
 
 # Writes one piece, reports it, and waits for the signal.

@@ -678,7 +678,7 @@ def test_the_headers_of_large_files_are_those_of_every_python(
 ) -> None:
     """Around the size that needs 64 bits, here 4 MB instead of 2 GiB, zipfile would decide by its version."""
     monkeypatch.setattr("zipfile.ZIP64_LIMIT", 4_000_000)
-    monkeypatch.setattr(importlib.import_module("cp_thirdparty.artifacts.create"), "_LARGE", 4_000_000)
+    monkeypatch.setattr(importlib.import_module("cp_thirdparty.artifacts.create"), "_ZIP64_LIMIT", 4_000_000)
     (tmp_path / "d").mkdir()
     content = random.Random(1).randbytes(size)
     (tmp_path / "d" / "a").write_bytes(content)

@@ -248,7 +248,7 @@ def test_a_file_system_without_owners_or_modes_is_accepted(
     create_archive(tmp_path / "source", to=tmp_path / "a.zip")
     extract_archive(tmp_path / "a.zip", to=tmp_path / "out")
     with PrivateDirectory(tmp_path) as private:
-        private.inner.make_directory("d", 0o700)
+        private.opened.make_directory("d", 0o700)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "out", "source"]
 
 
@@ -326,7 +326,7 @@ from cp_thirdparty.artifacts._temporary import PrivateDirectory
 
 made = [PrivateDirectory(Path(sys.argv[1]), is_hidden=hidden) for hidden in (True, False)]
 made[0].create_file("secret.zip").write(b"source")
-made[1].inner.make_directory("workspace", 0o500)
+made[1].opened.make_directory("workspace", 0o500)
 print("created", flush=True)
 time.sleep(60)
 """

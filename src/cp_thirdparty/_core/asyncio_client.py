@@ -35,7 +35,7 @@ from cp_thirdparty._core.send import (
 )
 from cp_thirdparty._core.sessions import prepare
 from cp_thirdparty._core.settings import base_config, check_settings
-from cp_thirdparty._core.sources import find_refused_setting
+from cp_thirdparty._core.sources import check_client_settings
 from cp_thirdparty.exceptions import CallFacts, InvalidRequestError, ThirdPartyError
 from cp_thirdparty.telemetry import CallRecord
 
@@ -55,7 +55,7 @@ _sleep = asyncio.sleep
 _NOT_OPEN: Final = "must be open: use it inside `async with`"
 
 
-def like_async_def(function: _Method) -> _Method:
+def mark_coroutine_function(function: _Method) -> _Method:
     """
     Mark a function that returns a coroutine as a coroutine function, which `unittest.mock` and others check.
 
@@ -214,7 +214,7 @@ class AsyncioClient(JobClientBase):
 
     def _use_client(self, client: AioBaseClient) -> None:
         if not is_codepipeline(client, is_async=True) or not aio.install(client):
-            raise InvalidRequestError("client", "must be a CodePipeline client of aiobotocore, on aiohttp")
+            raise InvalidRequestError("client", "must be a CodePipeline client of aiobotocore that uses aiohttp")
         events.install(client, self._operations.names)
         self._client = client
         self._loop = _running_loop()
@@ -225,7 +225,7 @@ class AsyncioClient(JobClientBase):
         loop = _running_loop()
         self._loop = self._loop or loop
         if loop is not self._loop:
-            raise InvalidRequestError("client", "must be used in the event loop in which it was created", **facts)
+            raise InvalidRequestError("client", "must be used in the event loop in which it was opened", **facts)
         return self._client
 
     async def _call(self, request: Request[_T]) -> _T:
@@ -247,7 +247,7 @@ async def _send_request(client: AioBaseClient, request: Request[_T], call: Call)
             parsed = await find_method(client, request)(**plain_parameters(request))
         return decode_response(request, call, parsed)
     except BaseException as failure:  # noqa: BLE001 - the caller raises it again, even a cancellation
-        if isinstance(failure, asyncio.TimeoutError) and call.is_over():
+        if isinstance(failure, asyncio.TimeoutError) and call.is_past_deadline():
             clear_frames(failure)
             return result_of_failure(request, call, CallStoppedError())
         return result_of_failure(request, call, failure)
@@ -293,7 +293,7 @@ class _ClientSettings:
                 client = await session.create_client("codepipeline", config=self.config, **self.arguments).__aenter__()
         except Exception as failure:  # noqa: BLE001 - returned as an error of this library
             return configuration_error_of(failure)
-        refused = find_refused_setting(
+        refused = check_client_settings(
             client, session, endpoint_url=self.arguments["endpoint_url"], verify=self.arguments["verify"]
         )
         if refused is not None:

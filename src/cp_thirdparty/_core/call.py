@@ -170,7 +170,7 @@ class Call:
         """Return the seconds until the deadline; ``None`` if the call has no deadline."""
         return None if self.ends_at is None else self.ends_at - now()
 
-    def is_over(self) -> bool:
+    def is_past_deadline(self) -> bool:
         """Return whether the deadline was reached."""
         return self.ends_at is not None and now() >= self.ends_at
 

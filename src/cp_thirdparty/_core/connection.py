@@ -1,12 +1,12 @@
 """
 Observe botocore's connections during a call of this library.
 
-The following is observed: whether bytes of the request were sent, why no byte could be sent, how long the call takes,
-and how many bytes a response has.
+This module observes whether bytes of the request were sent, why no byte could be sent, how long the call takes, and how
+many bytes a response has.
 
 `botocore.awsrequest.AWSConnection` is the base class of all connections of botocore, so its methods are wrapped once in
-each process.  Unless a call of this library runs, they behave as before.  No class of a connection pool is replaced, so
-tools that replace such classes still work.
+each process.  They behave as before if no call of this library is running.  No class of a connection pool is replaced,
+so tools that replace such classes still work.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _wrappers: Final[dict[str, Callable[..., Any]]] = {}
 _TUNNEL_REFUSED: Final = re.compile(r"Tunnel connection failed: (\d{3})")  # a message of http.client and urllib3
 _NETWORK_MODULES: Final = frozenset({"http", "socket", "ssl"})
 _REQUEST_METHOD: Final = "_make_request"  # the method in which urllib3's pools pass a request to a connection
-# How many bytes of a response's body may be received together with its headers.  Newer versions of Python have a
-# default of 128 KiB.
+# The size of the buffer of a response.  It must be small, because a part of the body that is read into it with the
+# headers counts as headers.  Newer versions of Python have a default of 128 KiB.
 _BUFFER_BYTES: Final = 8 << 10
 # TLS errors that a peer causes when it closes the connection.
 _CLOSED_BY_PEER: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
@@ -53,18 +53,18 @@ def install() -> None:
     have removed a wrapper.
     """
     methods = vars(AWSConnection)
-    if len(_wrappers) == len(_METHODS) and _wrappers.items() <= methods.items():
+    if len(_wrappers) == len(_REPLACEMENTS) and _wrappers.items() <= methods.items():
         return
-    for name, during_call in _METHODS.items():
+    for name, replacement in _REPLACEMENTS.items():
         method = methods.get(name)
         if not is_wrapper(method, _OWNER):
             with _LOCK:
-                _wrappers[name] = _wrap(name, method, during_call)
+                _wrappers[name] = _wrap(name, method, replacement)
                 setattr(AWSConnection, name, _wrappers[name])
 
 
 def is_wrapper(method: object, owner: object) -> bool:
-    """Return whether a method is, or contains, a wrapper of this owner.  Each copy of the library is an owner."""
+    """Return whether a method is, or contains, a wrapper of `owner`, which stands for one copy of this library."""
     while method is not None:
         if getattr(method, "cp_thirdparty_owner", None) is owner:
             return True
@@ -72,7 +72,7 @@ def is_wrapper(method: object, owner: object) -> bool:
     return False
 
 
-def _wrap(name: str, own_method: _Method | None, during_call: Callable[..., Any]) -> _Method:
+def _wrap(name: str, own_method: _Method | None, replacement: Callable[..., Any]) -> _Method:
     def method(self: Any, *arguments: Any, **settings: Any) -> Any:
         call = CURRENT.get()
         original = getattr(super(AWSConnection, self), name) if own_method is None else own_method.__get__(self)
@@ -83,7 +83,7 @@ def _wrap(name: str, own_method: _Method | None, during_call: Callable[..., Any]
             self.debuglevel = 0  # http.client would print requests and responses
         if not is_used:
             return original(*arguments, **settings)
-        return during_call(self, call, original, *arguments, **settings)
+        return replacement(self, call, original, *arguments, **settings)
 
     method.__name__ = name
     vars(method).update(cp_thirdparty_owner=_OWNER, __wrapped__=own_method)
@@ -91,7 +91,7 @@ def _wrap(name: str, own_method: _Method | None, during_call: Callable[..., Any]
 
 
 def _is_used_by(connection: Any, call: Call) -> bool:
-    """Return whether a call uses a connection; if not, an event handler of the caller uses it."""
+    """Return whether a call uses this connection, and record it; if not, an event handler of the caller uses it."""
     if call.step is SIGNING:
         return call.request is not None
     if call.target is None or call.step not in (SENDING, SENT):
@@ -124,21 +124,21 @@ def _normalize_host(host: str) -> str:
 
 def is_unsent(failure: BaseException) -> bool:
     """
-    Return whether a failure proves that no connection got the request, if this library observed no connection.
+    Return whether a failure proves that no connection got the request.  This matters if no connection was observed.
 
-    Urllib3 may fail before it has a connection, for example because of an invalid proxy URL.  Code that replaces a
-    connection, such as that of vcrpy, raises an error that is not a network error.
+    There are two such cases.  Urllib3 may fail before it has a connection, for example because of an invalid proxy URL.
+    Code that replaces a connection, such as that of vcrpy, may raise an error that is not a network error.
     """
     chain = tuple(causes(failure))
     frames = [frame for each in reversed(chain) for frame, _ in traceback.walk_tb(each.__traceback__)]
-    cause = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(chain[-1].__traceback__)]
-    if "botocore.httpsession" not in cause:
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(chain[-1].__traceback__)]
+    if "botocore.httpsession" not in modules:
         return False
-    package = cause[-1].partition(".")[0]
+    package = modules[-1].partition(".")[0]
     if package in ("botocore", "urllib3"):
         return all(frame.f_code.co_name != _REQUEST_METHOD for frame in frames)
-    is_of_network = isinstance(chain[-1], (OSError, HTTPException, HTTPError, HTTPClientError))
-    return package not in _NETWORK_MODULES and "urllib3.connectionpool" in cause and not is_of_network
+    is_network_error = isinstance(chain[-1], (OSError, HTTPException, HTTPError, HTTPClientError))
+    return package not in _NETWORK_MODULES and "urllib3.connectionpool" in modules and not is_network_error
 
 
 def _start_request(connection: Any, call: Call, original: _Method, *arguments: Any, **settings: Any) -> Any:  # noqa: ARG001
@@ -162,9 +162,9 @@ def _send(connection: Any, call: Call, original: _Method, data: Any) -> None:
 
 def _connect(connection: Any, call: Call, original: _Method) -> None:
     call.check_deadline()
-    left = call.seconds_left()
-    if left is not None:
-        connection.timeout = left if connection.timeout is None else min(left, connection.timeout)
+    seconds = call.seconds_left()
+    if seconds is not None:
+        connection.timeout = seconds if connection.timeout is None else min(seconds, connection.timeout)
     call.is_connecting = call.is_watched = True
     call.obstacle = call.proxy_status = None
     try:
@@ -185,7 +185,7 @@ class _SocketOptions:
         self._call = call
 
     def __iter__(self) -> Iterator[Any]:
-        if self._call.is_over():
+        if self._call.is_past_deadline():
             raise TimeoutError  # a subclass of `OSError`, so that urllib3 closes the socket
         return iter(self._options or ())
 
@@ -234,7 +234,7 @@ def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **set
     response_class = connection.response_class
     connection.response_class = bounded = functools.partial(_make_bounded_response, response_class, call)
     body_bytes = max(0, call.bytes_left - MAX_HEADER_BYTES)
-    call.bytes_left -= body_bytes
+    call.bytes_left -= body_bytes  # while the headers are read, no more than MAX_HEADER_BYTES may arrive
     try:
         return original(*arguments, **settings)
     finally:
@@ -244,8 +244,8 @@ def _read(connection: Any, call: Call, original: _Method, *arguments: Any, **set
             connection.response_class = response_class
 
 
-def _make_bounded_response(make: _Method, call: Call, *arguments: Any, **settings: Any) -> Any:
-    response = make(*arguments, **settings)
+def _make_bounded_response(response_class: _Method, call: Call, *arguments: Any, **settings: Any) -> Any:
+    response = response_class(*arguments, **settings)
     stream = response.fp
     source = stream.detach() if isinstance(stream, io.BufferedReader) else stream
     if not isinstance(source, _BoundedSource):
@@ -284,7 +284,7 @@ class _BoundedSource(io.RawIOBase):
         super().close()
 
 
-_METHODS: Final[dict[str, Callable[..., Any]]] = {
+_REPLACEMENTS: Final[dict[str, Callable[..., Any]]] = {
     "connect": _connect,
     "_new_conn": _open_socket,
     "putrequest": _start_request,

@@ -147,14 +147,14 @@ def _response_error(failure: Exception, call: Call) -> TransportError:
         # Botocore's parsers raise AttributeError, UnicodeDecodeError, RecursionError and others for such a response.
         return UntrustedResponseError(f"the response could not be read ({type(failure).__name__})", **facts)
     facts = facts_of(call, Failure.NO_RESPONSE)
-    if call.is_over():
+    if call.is_past_deadline():
         return TransportError("no response before the deadline", **facts)
     text = next((text for kind, text in _CONNECTION_ERRORS if isinstance(failure, kind)), "the connection failed")
     return TransportError(text, **facts)
 
 
 def _sending_error(failure: Exception, call: Call) -> ThirdPartyError:
-    if call.is_over():
+    if call.is_past_deadline():
         return TransportError("no connection before the deadline", **facts_of(call, Failure.TEMPORARY))
     reason = reasons.find_error(failure, call)
     if reason is not None:
@@ -171,7 +171,7 @@ def _sending_error(failure: Exception, call: Call) -> ThirdPartyError:
 
 
 def _preparation_error(failure: Exception, call: Call) -> ThirdPartyError:
-    if call.step is Step.SIGNING and call.is_over():
+    if call.step is Step.SIGNING and call.is_past_deadline():
         facts = facts_of(call, Failure.TEMPORARY)
         return CredentialsError("the AWS credentials could not be loaded before the deadline", **facts)
     reason = reasons.find_error(failure, call)

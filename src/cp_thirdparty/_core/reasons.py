@@ -28,7 +28,7 @@ from cp_thirdparty._core.facts import Failure, facts_of
 from cp_thirdparty._core.failure_frames import FailureFrames
 from cp_thirdparty._core.responses import classify_error, is_failure_status
 from cp_thirdparty._core.sessions import NoTerminalError
-from cp_thirdparty._core.sources import explain_setting
+from cp_thirdparty._core.sources import setting_error
 from cp_thirdparty.exceptions import CallFacts, CredentialsError, InvalidRequestError
 
 _SIGN_IN: Final = "the AWS sign-in has expired or is incomplete"
@@ -139,7 +139,7 @@ def find_error(failure: Exception, call: Call | None = None) -> CredentialsError
         The error; ``None`` if neither AWS credentials nor a setting caused the failure.
     """
     frames = FailureFrames.from_failure(failure)
-    setting = explain_setting(failure, frames)
+    setting = setting_error(failure, frames)
     operation_name = None if call is None or call.request is None else call.request.operation_name
     if _is_about_credentials(failure, frames, operation_name):
         headline = next((text for kind, text in _CREDENTIAL_MESSAGES if isinstance(failure, kind)), _NOT_LOADED)

@@ -18,7 +18,7 @@ from cp_thirdparty._core import endpoints, redaction
 from cp_thirdparty._core.call import Call
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.sessions import create_session
-from cp_thirdparty._core.sources import find_refused_setting, is_url
+from cp_thirdparty._core.sources import check_client_settings, is_endpoint_url
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 
 # A complete user agent.  Otherwise botocore would compose one for each request, which took 15 % of a call.
@@ -39,7 +39,7 @@ def check_settings(
     session: object,
 ) -> InvalidRequestError | None:
     """Return what is wrong with the settings of a client, or ``None``."""
-    if endpoint_url is not None and not is_url(endpoint_url):
+    if endpoint_url is not None and not is_endpoint_url(endpoint_url):
         return InvalidRequestError(
             "endpoint_url", "must be an http:// or https:// URL with a host and without a password"
         )
@@ -102,7 +102,7 @@ def create_botocore_client(
                 client = session.client("codepipeline", **settings)
         inner = getattr(session, "_session", session)  # a session of boto3 contains a session of botocore
         inner = inner if isinstance(inner, botocore.session.Session) else botocore.session.Session()
-        refused = find_refused_setting(client, inner, endpoint_url=settings["endpoint_url"], verify=settings["verify"])
+        refused = check_client_settings(client, inner, endpoint_url=settings["endpoint_url"], verify=settings["verify"])
     except Exception as failure:  # noqa: BLE001 - returned as an error of this library
         return configuration_error_of(failure)
     return refused or client

@@ -63,15 +63,15 @@ _ARGUMENTS: Final = {
     "region": ("region_name", "region_name"),
 }
 
-# A word in botocore's message that there is no endpoint -> botocore's name of the setting that causes this.
-_VARIANTS: Final = {"fips": "use_fips_endpoint", "dualstack": "use_dualstack_endpoint", "missing region": "region"}
+# A word in the message of a botocore error about endpoints -> botocore's name of the setting that causes the error.
+_ERROR_WORDS: Final = {"fips": "use_fips_endpoint", "dualstack": "use_dualstack_endpoint", "missing region": "region"}
 
 
-def explain_setting(failure: Exception, frames: FailureFrames) -> InvalidRequestError | None:
-    """Return an error that names the setting which caused a failure of botocore; ``None`` if no setting did."""
+def setting_error(failure: Exception, frames: FailureFrames) -> InvalidRequestError | None:
+    """Return an error that names the setting that caused a failure of botocore; ``None`` if no setting caused it."""
     facts: Mapping[str, Any] = getattr(failure, "kwargs", {})
     if isinstance(failure, botocore_exceptions.ConfigParseError):
-        return InvalidRequestError(os.path.abspath(facts["path"]), _parse_rule(facts.get("error")))  # noqa: PTH100 - as botocore
+        return InvalidRequestError(os.path.abspath(facts["path"]), _file_format_rule(facts.get("error")))  # noqa: PTH100 - as botocore
     if isinstance(failure, botocore_exceptions.NoRegionError):
         return InvalidRequestError(
             "region_name",
@@ -80,7 +80,7 @@ def explain_setting(failure: Exception, frames: FailureFrames) -> InvalidRequest
     session = frames.find_session() or botocore.session.Session()
     found = _find_by_class(failure, session) or _find_by_method(facts, frames, session)
     if found is None:
-        return _explain_connection(failure, facts.get("error"))
+        return _connection_setting_error(failure, facts.get("error"))
     name, rule = found
     return InvalidRequestError(_find_source(name, frames, session), rule)
 
@@ -92,7 +92,7 @@ def _find_by_class(failure: Exception, session: botocore.session.Session) -> tup
         return "profile", f"must be a profile of {files}"
     if isinstance(failure, (botocore_exceptions.EndpointProviderError, botocore_exceptions.EndpointVariantError)):
         text = str(failure).lower()
-        found = ((name, "is not possible for this endpoint") for word, name in _VARIANTS.items() if word in text)
+        found = ((name, "is not possible for this endpoint") for word, name in _ERROR_WORDS.items() if word in text)
         return next(found, None)
     return next(((name, rule) for kind, name, rule in _REFUSALS if isinstance(failure, kind)), None)
 
@@ -118,8 +118,8 @@ def _find_by_method(
     return (names[-1], _NOT_ACCEPTED) if names else None
 
 
-def _parse_rule(failure: Any) -> str:
-    """Return the rule, and the number of the line that breaks it; the parser's own message would show the line."""
+def _file_format_rule(failure: Any) -> str:
+    """Return the rule and a line number.  The message of the parser is not used, because it shows the complete line."""
     errors = getattr(failure, "errors", None) or [(getattr(failure, "lineno", None), "")]
     line = errors[0][0]
     return "must have the format of AWS configuration files" + (f"; see line {line}" if line else "")
@@ -134,20 +134,20 @@ def _describe_file(path: str) -> str:
 
 def _find_source(name: str, frames: FailureFrames, session: botocore.session.Session) -> str:
     """Return the name of the argument, environment variable, or key in a file that supplied a setting."""
-    creation = frames.find_client_arguments()
+    given = frames.find_client_arguments()
     botocore_argument, argument = _ARGUMENTS.get(name, ("", "config"))
-    arguments = (creation.get(botocore_argument), getattr(creation.get("config"), botocore_argument or name, None))
+    arguments = (given.get(botocore_argument), getattr(given.get("config"), botocore_argument or name, None))
     if any(each is not None for each in (*arguments, session.instance_variables().get(name))):
         return argument
     endpoint_url = next((variables["endpoint_url"] for _, variables in frames.find_objects(EndpointCreator)), None)
     return _find_variable_or_key(name, session, endpoint_url) or argument
 
 
-def _find_variable_or_key(name: str, session: botocore.session.Session, value: object = None) -> str | None:
+def _find_variable_or_key(name: str, session: botocore.session.Session, endpoint_url: object = None) -> str | None:
     if name == "endpoint_url":  # each service has its own variable
         variables = [variable for variable in os.environ if variable.startswith("AWS_ENDPOINT_URL")]
-        found = next((variable for variable in variables if os.environ[variable] == value), None)
-        return found or _find_key(name, session, value)
+        found = next((variable for variable in variables if os.environ[variable] == endpoint_url), None)
+        return found or _find_key(name, session, endpoint_url)
     key, variables, *_ = session.session_var_map.get(name, (name, []))
     variables = [variables] if isinstance(variables, str) else variables or []
     return next((variable for variable in variables if variable in os.environ), None) or _find_key(key, session)
@@ -166,8 +166,8 @@ def _find_key(key: str, session: botocore.session.Session, endpoint_url: object 
     if key not in settings:
         return None
     # If both files have the key, botocore uses the value in the credentials file.
-    is_in_second = os.path.isfile(credentials_file) and key in raw_config_parse(credentials_file).get(profile, {})  # noqa: PTH113
-    return f"{key} in profile '{profile}' of {credentials_file if is_in_second else config_file}"
+    is_in_credentials = os.path.isfile(credentials_file) and key in raw_config_parse(credentials_file).get(profile, {})  # noqa: PTH113
+    return f"{key} in profile '{profile}' of {credentials_file if is_in_credentials else config_file}"
 
 
 def _config_paths(session: botocore.session.Session) -> list[str]:
@@ -175,12 +175,12 @@ def _config_paths(session: botocore.session.Session) -> list[str]:
     return [os.path.expanduser(session.get_config_variable(name)) for name in names]  # noqa: PTH111 - as botocore
 
 
-def _explain_connection(failure: Exception, cause: object) -> InvalidRequestError | None:
-    """Return the error for a failed connection if a setting of an existing client, which was not checked, caused it."""
+def _connection_setting_error(failure: Exception, cause: object) -> InvalidRequestError | None:
+    """Return an error if a setting, for example an unchecked one of a wrapped client, caused a failed connection."""
     proxy_errors = (botocore_exceptions.InvalidProxiesConfigError, LocationValueError)
     if isinstance(failure, proxy_errors) or isinstance(cause, proxy_errors):
         variables = (*_proxy_variables("https"), *_proxy_variables("http"))
-        wrong = (variable for variable in variables if not _is_proxy(os.environ[variable]))
+        wrong = (variable for variable in variables if not _is_proxy_url(os.environ[variable]))
         return InvalidRequestError(next(wrong, "config"), _PROXY_RULE)
     causes = (cause, *getattr(cause, "args", ()))
     # If a CA bundle cannot be loaded, the error has no file name; errors about other files have one.
@@ -189,7 +189,7 @@ def _explain_connection(failure: Exception, cause: object) -> InvalidRequestErro
     return None
 
 
-def find_refused_setting(
+def check_client_settings(
     client: BaseClient, session: botocore.session.Session, *, endpoint_url: str | None = None, verify: object = None
 ) -> InvalidRequestError | None:
     """
@@ -202,7 +202,7 @@ def find_refused_setting(
         verify: The argument ``verify`` with which the client was created.
     """
     url: str = client.meta.endpoint_url
-    if not is_url(url):
+    if not is_endpoint_url(url):
         source = "endpoint_url" if endpoint_url is not None else _find_variable_or_key("endpoint_url", session, url)
         return InvalidRequestError(source or "config", _URL_RULE)
     scheme = urlsplit(url).scheme
@@ -214,26 +214,26 @@ def find_refused_setting(
     config: Any = client.meta.config
     proxies: Mapping[str, str] | None = config.proxies
     proxy = (get_environ_proxies(url) if proxies is None else proxies).get(scheme)
-    if proxy and not _is_proxy(proxy):
+    if proxy and not _is_proxy_url(proxy):
         return InvalidRequestError("config" if proxies else next(_proxy_variables(scheme)), _PROXY_RULE)
     return None
 
 
-def is_url(text: object) -> bool:
-    """Return whether a string is an HTTP URL with a host and without a password, which a ``repr`` would show."""
+def is_endpoint_url(value: object) -> bool:
+    """Return whether a value is an HTTP URL with a host and no password, which the ``repr`` of a client would show."""
     try:
-        parts = urlsplit(text if isinstance(text, str) else "")
+        parts = urlsplit(value if isinstance(value, str) else "")
         has_host = bool(parts.hostname) and parts.port != 0 and parts.username is None
     except ValueError:
         return False
     return has_host and parts.scheme in ("http", "https")
 
 
-def _is_proxy(text: str) -> bool:
+def _is_proxy_url(value: str) -> bool:
     """Return whether botocore can use a string as the URL of a proxy; ``http://`` may be missing."""
     try:
-        parts = urlsplit(text if _SCHEME.match(text) else f"http://{text.removeprefix('//')}")
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and text.isascii()
+        parts = urlsplit(value if _SCHEME.match(value) else f"http://{value.removeprefix('//')}")
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and value.isascii()
     except ValueError:
         return False
 

@@ -70,7 +70,7 @@ class TransferCall(Call):
 
     def check_deadline(self) -> None:
         """Raise `TransferStoppedError` if the deadline was reached or the job was cancelled."""
-        if self.is_over():
+        if self.is_past_deadline():
             raise TransferStoppedError(f"the deadline of the {self.activity} was reached")
         if self.is_cancelled():
             raise TransferStoppedError(f"the {self.activity} was stopped because the job was cancelled")

@@ -72,7 +72,7 @@ class Extraction:
 
     def _extract(self, file: BinaryIO) -> None:
         with Staging(self._target, self._reporter.is_aborted) as staging:
-            tree = Tree(self._limits, is_folding=staging.folds_case())
+            tree = Tree(self._limits, is_folding=staging.is_case_insensitive())
             check_space(self._target.parent, self._check(file, tree))
             self._write(file, tree, staging)
             self._within = ("", "")

@@ -165,30 +165,30 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 @contextmanager
-def create_private_file(parent: Path, is_over: Callable[[], bool]) -> Generator[BinaryIO]:
+def create_private_file(parent: Path, is_aborted: Callable[[], bool]) -> Generator[BinaryIO]:
     """
     Create a private temporary file that is open for reading and writing; remove it at the end of the ``with`` block.
 
     Args:
         parent: The directory in which a new private directory for the file is created.
-        is_over: Returns whether the removal of old temporary directories must stop; see `PrivateDirectory`.
+        is_aborted: Returns whether the removal of old temporary directories must stop; see `PrivateDirectory`.
 
     Raises:
         cp_thirdparty.exceptions.ArtifactFileError: The file cannot be created.
         cp_thirdparty.exceptions.ArtifactError: Another user has replaced the private directory.
     """
     with ExitStack() as stack:
-        file = _open_private_file(stack, parent, is_over)
+        file = _open_private_file(stack, parent, is_aborted)
         if isinstance(file, ArtifactFileError):
             raise file
         stack.callback(_close, file)
         yield file
 
 
-def _open_private_file(stack: ExitStack, parent: Path, is_over: Callable[[], bool]) -> BinaryIO | ArtifactFileError:
+def _open_private_file(stack: ExitStack, parent: Path, is_aborted: Callable[[], bool]) -> BinaryIO | ArtifactFileError:
     """Create the file, and register the removal of its directory; return an `ArtifactFileError` if this fails."""
     try:
-        return stack.enter_context(PrivateDirectory(parent, is_over=is_over)).create_file(_TEMPORARY_NAME)
+        return stack.enter_context(PrivateDirectory(parent, is_aborted=is_aborted)).create_file(_TEMPORARY_NAME)
     except OSError as failure:
         return file_error(failure, parent)
 

@@ -104,7 +104,7 @@ def download(
     objects: ArtifactStorage, location: ObjectLocation, to: Path, reporter: Reporter, max_bytes: int | None
 ) -> Path:
     """Write an object to a file at the path `to`.  The file appears only when it is complete."""
-    with PrivateDirectory(to.parent, is_over=reporter.is_aborted) as private:
+    with PrivateDirectory(to.parent, is_aborted=reporter.is_aborted) as private:
         with private.create_file(_OBJECT) as file:
             objects.fetch(location, file, reporter, max_bytes=max_bytes)
         reporter.check()

@@ -97,7 +97,7 @@ class OpenDirectory:
 
 
 def remove_tree(
-    parent: OpenDirectory, name: str, opened: OpenDirectory, *, last: str, is_over: Callable[[], bool]
+    parent: OpenDirectory, name: str, opened: OpenDirectory, *, last: str, is_aborted: Callable[[], bool]
 ) -> str:
     """
     Remove a directory with its content.
@@ -109,7 +109,7 @@ def remove_tree(
         name: The name of the directory in its parent.
         opened: The open directory.  If another user has put another directory at `name`, that one is not removed.
         last: The name of the file that is removed after everything else.
-        is_over: Returns whether the removal must stop before it is complete.
+        is_aborted: Returns whether the removal must stop before it is complete.
 
     Returns:
         The reason why the removal is not complete; an empty string if it is complete.
@@ -117,7 +117,7 @@ def remove_tree(
     if opened.descriptor is None:  # pragma: no cover - only Windows
         shutil.rmtree(opened.path, ignore_errors=True)
         return ""
-    removal = _Removal(opened.descriptor, last, is_over)
+    removal = _Removal(opened.descriptor, last, is_aborted)
     removal.run()
     try:
         if not removal.problem:  # otherwise a later removal continues, and it finds the directory by this file
@@ -142,11 +142,11 @@ class _Removal:
         problem: The first problem that occurred; an empty string if there was none.
     """
 
-    def __init__(self, root: int, last: str, is_over: Callable[[], bool]) -> None:
+    def __init__(self, root: int, last: str, is_aborted: Callable[[], bool]) -> None:
         self.problem = ""
         self._root = root
         self._last = last
-        self._is_over = is_over
+        self._is_aborted = is_aborted
         self._waiting: list[str] = []
 
     def run(self) -> None:
@@ -193,7 +193,7 @@ class _Removal:
             self.note(failure)
 
     def _is_late(self) -> bool:
-        is_late = self._is_over()
+        is_late = self._is_aborted()
         if is_late:
             self.problem = self.problem or "it took too long"
         return is_late

@@ -26,7 +26,7 @@ from cp_thirdparty._core.connection import target_of
 from cp_thirdparty._core.deadline import WATCHDOG
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.secret_removal import remove_secrets
-from cp_thirdparty._core.sources import find_refused_setting
+from cp_thirdparty._core.sources import check_client_settings
 from cp_thirdparty.artifacts._bounds import TransferCall, never
 from cp_thirdparty.artifacts._credentials import JobCredentials
 from cp_thirdparty.artifacts._responses import Facts, ResponseRefusedError, find_fault
@@ -125,7 +125,7 @@ def create_s3(
         client: Any = session.create_client(
             "s3", region_name=region_name, endpoint_url=endpoint_url, config=_merge_config(endpoint_url, config)
         )
-        refused = find_refused_setting(client, session, endpoint_url=endpoint_url)
+        refused = check_client_settings(client, session, endpoint_url=endpoint_url)
     except Exception as failure:  # noqa: BLE001 - returned as an error of this library
         return configuration_error_of(failure)
     if refused is not None:

@@ -29,37 +29,37 @@ class Staging:
 
     Args:
         to: The final path.  Its parent directory must exist.
-        is_over: Returns whether the removal of old temporary directories must stop; see `PrivateDirectory`.
+        is_aborted: Returns whether the removal of old temporary directories must stop; see `PrivateDirectory`.
     """
 
-    def __init__(self, to: Path, is_over: Callable[[], bool] = never) -> None:
+    def __init__(self, to: Path, is_aborted: Callable[[], bool] = never) -> None:
         self._to = to
-        self._is_over = is_over
+        self._is_aborted = is_aborted
 
     def __enter__(self) -> Self:
-        self._outer = PrivateDirectory(self._to.parent, is_over=self._is_over)
+        self._private = PrivateDirectory(self._to.parent, is_aborted=self._is_aborted)
         try:
-            self._outer.inner.make_directory(_TREE, 0o755)
+            self._private.opened.make_directory(_TREE, 0o755)
         except BaseException:
-            self._outer.close()
+            self._private.close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._outer.close()
+        self._private.close()
 
-    def folds_case(self) -> bool:
+    def is_case_insensitive(self) -> bool:
         """Return whether the file system ignores the case of names."""
-        return os.path.lexists(self._outer.path / _TREE.upper())
+        return os.path.lexists(self._private.path / _TREE.upper())
 
     def open_directories(self, tree: Tree) -> Generator[tuple[str, Node, OpenDirectory], None, None]:
         """
         Open each directory of a tree, and yield its path, its node and the open directory.
 
         A parent comes before its subdirectories.  Before the caller asks for the next directory, it must create the
-        subdirectories of the current one.  If another user has replaced one by a symbolic link, `OSError` is raised.
+        subdirectories of the current one.  `OSError` is raised if another user has replaced one by a symbolic link.
         """
         # The current directory and all its parents.  Each directory is opened relative to its open parent.
         opened: list[OpenDirectory] = []
@@ -67,8 +67,8 @@ class Staging:
             for path, node in tree.directories():
                 while len(opened) > node.depth:
                     opened.pop().close()
-                around = opened[-1] if opened else self._outer.inner
-                opened.append(around.open_directory(node.name or _TREE))
+                parent = opened[-1] if opened else self._private.opened
+                opened.append(parent.open_directory(node.name or _TREE))
                 yield path, node, opened[-1]
         finally:
             for each in opened:
@@ -83,4 +83,4 @@ class Staging:
         """
         if os.path.lexists(self._to):
             raise ArtifactError("to: must not exist")
-        self._outer.publish(_TREE, self._to.name)
+        self._private.publish(_TREE, self._to.name)

@@ -47,7 +47,7 @@ _GROUP_AND_OTHERS: Final = 0o077  # the permissions of all users except the owne
 _REMOVAL_SECONDS: Final = 60.0
 # A worker waits for a sweep when it starts, and a transfer waits for a sweep of the directory that it writes to.
 _SWEEP_SECONDS: Final = 10.0
-# After this many names of other programs, a sweep calls `is_over`.
+# After this many names of other programs, a sweep calls `is_aborted`.
 _NAMES: Final = 1000
 # How many times a new directory is created if the sweep of another process removes it before it is locked.
 _ATTEMPTS: Final = 10
@@ -62,21 +62,21 @@ class PrivateDirectory:
     Args:
         parent: The directory in which the new directory is created.
         is_hidden: Whether the name of the new directory starts with a dot.
-        is_over: Returns whether the removal of old temporary directories must stop, as the work was aborted.
+        is_aborted: Returns whether the removal of old temporary directories must stop, as the work was aborted.
 
     Attributes:
         path: The absolute path of the new directory.
-        inner: The open new directory.
+        opened: The open new directory.
 
     Raises:
         OSError: The directory cannot be created.
         cp_thirdparty.exceptions.ArtifactError: Another user has replaced the new directory.
     """
 
-    def __init__(self, parent: Path, *, is_hidden: bool = True, is_over: Callable[[], bool] = never) -> None:
+    def __init__(self, parent: Path, *, is_hidden: bool = True, is_aborted: Callable[[], bool] = never) -> None:
         self._parent_path = parent.absolute()  # the process may change its working directory later
         self._is_closed = False
-        self._parent = self.inner = _CLOSED
+        self._parent = self.opened = _CLOSED
         _ALL.add(self)
         prefix = f".{_PREFIX}" if is_hidden else _PREFIX
         try:
@@ -84,7 +84,7 @@ class PrivateDirectory:
             try:
                 with suppress(OSError):  # perhaps the user has no permission to list the parent
                     # The names are not stored, because other users may have created any number of them.
-                    for _ in _sweep(self._parent, _SWEEP_SECONDS, is_over):
+                    for _ in _sweep(self._parent, _SWEEP_SECONDS, is_aborted):
                         pass
                 self._name = self._create(prefix)
             except BaseException:
@@ -104,7 +104,7 @@ class PrivateDirectory:
 
     def create_file(self, name: str) -> BinaryIO:
         """Create a file in this directory, and open it for reading and writing."""
-        return cast("BinaryIO", os.fdopen(self.inner.open_file(name, 0o666), "w+b"))
+        return cast("BinaryIO", os.fdopen(self.opened.open_file(name, 0o666), "w+b"))
 
     def publish(self, name: str, to: str) -> None:
         """
@@ -118,12 +118,12 @@ class PrivateDirectory:
             cp_thirdparty.exceptions.ArtifactError: Another user has replaced this directory, its parent, or the moved
                 file or directory.
         """
-        before = self.inner.status(name)
+        before = self.opened.status(name)
         if not self._is_in_place():
             raise self._exchange_error()
-        descriptors = {"src_dir_fd": self.inner.descriptor, "dst_dir_fd": self._parent.descriptor}
+        descriptors = {"src_dir_fd": self.opened.descriptor, "dst_dir_fd": self._parent.descriptor}
         try:
-            os.replace(self.inner.path + name, self._parent.path + to, **descriptors)  # noqa: PTH105 - pathlib has no descriptors
+            os.replace(self.opened.path + name, self._parent.path + to, **descriptors)  # noqa: PTH105 - pathlib has no descriptors
         except OSError as failure:
             raise OSError(failure.errno, failure.strerror, os.fspath(self._parent_path / to)) from None
         if not _is_same(self._parent_path / to, before):
@@ -146,7 +146,7 @@ class PrivateDirectory:
             return ""
         self._is_closed = True
         try:
-            return remove_tree(self._parent, self._name, self.inner, last=_MARKER, is_over=_limit(seconds))
+            return remove_tree(self._parent, self._name, self.opened, last=_MARKER, is_aborted=_limit(seconds))
         finally:
             self._close_inner()
             self._close_parent()
@@ -165,7 +165,7 @@ class PrivateDirectory:
     # number is removed from the attribute before it is closed.  Otherwise the child of a fork could close another file.
 
     def _close_inner(self) -> None:
-        opened, self.inner = self.inner, _CLOSED
+        opened, self.opened = self.opened, _CLOSED
         if opened is not _CLOSED:
             opened.close()
 
@@ -193,14 +193,14 @@ class PrivateDirectory:
         """Open and lock a new directory and create its marker; return ``False`` if a sweep has locked or removed it."""
         try:
             # The attribute is set before the lock: if another thread forks after the lock, the child must find it.
-            self.inner = self._parent.open_directory(name)
+            self.opened = self._parent.open_directory(name)
         except FileNotFoundError:
             return False
         except NotADirectoryError:
             raise self._exchange_error() from None
-        if self.inner.descriptor is not None and not self._check_and_lock(name, self.inner, self.inner.descriptor):
+        if self.opened.descriptor is not None and not self._check_and_lock(name, self.opened, self.opened.descriptor):
             return False
-        os.close(self.inner.open_file(_MARKER, 0o600))
+        os.close(self.opened.open_file(_MARKER, 0o600))
         return True
 
     def _check_and_lock(self, name: str, opened: OpenDirectory, descriptor: int) -> bool:
@@ -217,7 +217,7 @@ class PrivateDirectory:
         return False
 
     def _is_in_place(self) -> bool:
-        return self.inner.descriptor is None or _is_same(self.path, os.fstat(self.inner.descriptor))
+        return self.opened.descriptor is None or _is_same(self.path, os.fstat(self.opened.descriptor))
 
     def _exchange_error(self) -> ArtifactError:
         return ArtifactError(f"another user has exchanged a file or directory in {os.fspath(self._parent_path)!a}")
@@ -322,26 +322,26 @@ def _limit(seconds: float) -> Callable[[], bool]:
     return lambda: time.monotonic() >= ends_at
 
 
-def _sweep(parent: OpenDirectory, seconds: float, is_over: Callable[[], bool] = never) -> Generator[tuple[str, str]]:
+def _sweep(parent: OpenDirectory, seconds: float, is_aborted: Callable[[], bool] = never) -> Generator[tuple[str, str]]:
     """Yield the name of each temporary directory with the reason why it was not removed; "" if it was removed."""
     is_late = _limit(seconds)
     # Other users may have created any number of files there, also files with such names.
     with closing(parent.names()) as names:
         for number, name in enumerate(names):
             is_ours = name.removeprefix(".").startswith(_PREFIX)
-            # `is_over` runs code of the caller, which may be slow.  So it is not called for each name of other
+            # `is_aborted` runs code of the caller, which may be slow.  So it is not called for each name of other
             # programs.
-            if is_late() or ((is_ours or number % _NAMES == 0) and is_over()):
+            if is_late() or ((is_ours or number % _NAMES == 0) and is_aborted()):
                 return
             if is_ours:
                 try:
-                    reason = _remove_leftover(parent, name, lambda: is_late() or is_over())
+                    reason = _remove_leftover(parent, name, lambda: is_late() or is_aborted())
                 except OSError as failure:
                     reason = failure.strerror or type(failure).__name__
                 yield name, reason
 
 
-def _remove_leftover(parent: OpenDirectory, name: str, is_over: Callable[[], bool]) -> str:
+def _remove_leftover(parent: OpenDirectory, name: str, is_aborted: Callable[[], bool]) -> str:
     opened = parent.open_directory(name)
     try:
         if opened.descriptor is None:  # pragma: no cover - only Windows
@@ -353,7 +353,7 @@ def _remove_leftover(parent: OpenDirectory, name: str, is_over: Callable[[], boo
             return "its file system has no locks" if is_locked is None else "its process is alive"
         if not _is_marked(opened, opened.descriptor):
             return "it was not created by cp-thirdparty"
-        return remove_tree(parent, name, opened, last=_MARKER, is_over=is_over)
+        return remove_tree(parent, name, opened, last=_MARKER, is_aborted=is_aborted)
     finally:
         opened.close()
 

@@ -26,25 +26,25 @@ __all__ = ["create_archive", "write_archive"]
 
 _T = TypeVar("_T")
 
-_PIECE: Final = 256 << 10
-_UNIX: Final = 3
-_ARCHIVE: Final = "archive"
+_PIECE_BYTES: Final = 256 << 10
+_UNIX_SYSTEM: Final = 3  # the operating system of an entry, which decides how its mode is read
+_TEMPORARY_NAME: Final = "archive"
 # The time of each entry, which is the earliest time that a zip archive can store.  With the real modification times,
 # two archives of the same content would differ.
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
-_DIRECTORY: Final = 0x10  # the DOS attribute of a directory
+_DOS_DIRECTORY: Final = 0x10  # the DOS attribute of a directory
 # Maximum number of bytes that one entry needs in the central directory, without its name: the record, the extra field
 # with 64-bit sizes, and the slash at the end of a directory's name.
 _RECORD_BYTES: Final = 46 + 28 + 1
 # For a larger file, zipfile must write a header with 64-bit sizes.  If zipfile decides this itself, it does so from
 # 95 % of this size, and Python 3.10 and 3.13 write different headers.  So this module decides.
-_LARGE: Final = (1 << 31) - 1
+_ZIP64_LIMIT: Final = (1 << 31) - 1
 _NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)  # open() must not block if a FIFO has replaced a file
-_OPEN: Final = os.O_RDONLY | _NO_WAIT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_FILE_FLAGS: Final = os.O_RDONLY | _NO_WAIT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _CAN_LIST_DESCRIPTOR: Final = os.scandir in os.supports_fd  # false on Windows
-# The directory of the caller may be given as a symbolic link; a directory inside it may not be one.
-_OPEN_ROOT: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
-_OPEN_DIRECTORY: Final = _OPEN_ROOT | getattr(os, "O_NOFOLLOW", 0)
+# The path of the source directory may be a symbolic link; a directory inside it must not have been replaced by one.
+_ROOT_FLAGS: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
+_DIRECTORY_FLAGS: Final = _ROOT_FLAGS | getattr(os, "O_NOFOLLOW", 0)
 
 
 def create_archive(
@@ -65,11 +65,11 @@ def create_archive(
     it, and 0644 otherwise.  Empty directories are part of the archive.  Symbolic links that lead to a place inside the
     directory are stored as links.
 
-    `extract_archive()` accepts the archive if it has the same limits.  There is one exception: on a file system that
+    With the same limits, `extract_archive()` accepts the archive.  There is one exception: on a file system that
     ignores case, it may refuse names and links that ``names="posix"`` allows.
 
-    The archive appears only when it is complete, with the permissions that the umask of the process allows.  The use of
-    memory is limited.  Thread-safe.
+    The archive appears only when it is complete, with the permissions that the umask of the process allows.  Files are
+    read in pieces, so large files need no more memory than small ones.  Thread-safe.
 
     Args:
         directory: Path of the directory to archive.  The name of this directory is not part of the archive.
@@ -87,8 +87,8 @@ def create_archive(
         on_skip: Called with an error for each entry that the archive cannot contain.  Such entries are sockets, FIFOs,
             devices, names and symbolic links that break a rule, and files and directories that cannot be read or have
             been replaced.  The entry is not put into the archive; a directory is left out with all its content.  With
-            ``None``, the first of these errors is raised.  Two errors are always raised: a file that can be read only
-            in part, and content that exceeds a limit.
+            ``None``, the first of these errors is raised.  Errors about a file that can be read only in part, and about
+            content that exceeds a limit, are always raised.
 
             .. versionadded:: 0.2.0
 
@@ -144,38 +144,38 @@ def write_archive(
     check_callback(on_skip, "on_skip")
     error: BaseException | None = None
     try:
-        _create(source, target, file, _Creation(source, limits, reporter, on_skip))
+        _check_and_write(source, target, file, _ArchiveWriter(source, limits, reporter, on_skip))
     except BaseException as failure:  # noqa: BLE001 - raised below, without the frames, which hold bytes of files
         error = replace_failure(failure, reporter, target)
     if error is not None:
         raise error
 
 
-def _create(source: Path, target: Path, file: BinaryIO | None, creation: _Creation) -> None:
+def _check_and_write(source: Path, target: Path, file: BinaryIO | None, writer: _ArchiveWriter) -> None:
     # For a symbolic link to itself, Path.resolve() raises RuntimeError in some versions of Python; realpath() does not.
-    root = _read(source, lambda: os.path.realpath(source, strict=True))
+    root = _read_source(source, lambda: os.path.realpath(source, strict=True))
     if any(Path(os.path.realpath(path)).is_relative_to(root) for path in (target, target.parent)):
         raise ArtifactError("to: must not be inside the directory")
     if file is not None:
-        creation.run(file)
+        writer.write(file)
         file.flush()
         return
-    with PrivateDirectory(target.parent, is_over=creation.reporter.is_aborted) as private:
-        with private.create_file(_ARCHIVE) as created:
-            creation.run(created)
-        private.publish(_ARCHIVE, target.name)
+    with PrivateDirectory(target.parent, is_aborted=writer.reporter.is_aborted) as private:
+        with private.create_file(_TEMPORARY_NAME) as temporary:
+            writer.write(temporary)
+        private.publish(_TEMPORARY_NAME, target.name)
 
 
-class _Source(NamedTuple):
-    """Facts about a file, directory or link of the source directory, from the time when it was listed."""
+class _ListedEntry(NamedTuple):
+    """What was known about a file, directory or link when the directory that contains it was listed."""
 
     is_executable: bool
     device: int
     inode: int
 
 
-class _Creation:
-    """The creation of one archive.  Each node of the tree, except the root, has its `_Source` as `Node.content`."""
+class _ArchiveWriter:
+    """Writes one archive.  Each node of the tree, except the root, has its `_ListedEntry` as `Node.content`."""
 
     def __init__(self, directory: Path, limits: ArchiveLimits, reporter: Reporter, on_skip: OnSkip | None) -> None:
         self._directory = directory
@@ -183,19 +183,19 @@ class _Creation:
         self.reporter = reporter
         self._on_skip = on_skip
         self._tree = Tree(limits)
-        self._entries = 0
-        self._total = 0
-        self._directory_bytes = 0  # an upper limit for the size of the archive's central directory
+        self._entry_count = 0
+        self._total_bytes = 0
+        self._directory_bytes = 0  # an upper bound of the size of the archive's central directory
 
-    def run(self, file: BinaryIO) -> None:
+    def write(self, file: BinaryIO) -> None:
         """Write the archive to an open file."""
         self._scan()
         self._check_links()
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for path, directory in self._tree.directories():
                 for node in directory.children.values():
-                    self._add(archive, f"{path}/{node.name}" if path else node.name, node)
-            if is_ratio_exceeded(self._limits, self._total, file.tell()):
+                    self._write_entry(archive, f"{path}/{node.name}" if path else node.name, node)
+            if is_ratio_exceeded(self._limits, self._total_bytes, file.tell()):
                 raise rule_error(rules.RATIO, "", self._limits)
 
     def _skip(self, error: ArtifactError) -> None:
@@ -204,7 +204,7 @@ class _Creation:
             raise error
         self.reporter.call(self._on_skip, error)
 
-    # --- before anything is written
+    # --- scan, before anything is written
 
     def _scan(self) -> None:
         """Add the complete content of the source directory to the tree, sorted by name, and check the names."""
@@ -224,37 +224,37 @@ class _Creation:
         """Add the entries of one directory to the tree; return its subdirectories, or an error if it is unreadable."""
         local = os.fspath(self._directory / prefix)
         try:
-            flags = _OPEN_ROOT if node.content is None else _OPEN_DIRECTORY
+            flags = _ROOT_FLAGS if node.content is None else _DIRECTORY_FLAGS
             descriptor = os.open(local, flags) if _CAN_LIST_DESCRIPTOR else None
         except OSError as failure:
             return file_error(failure, local)
         try:
-            if descriptor is not None and not _is_source(node.content, os.fstat(descriptor)):
+            if descriptor is not None and not _is_same(node.content, os.fstat(descriptor)):
                 return ArtifactError(f"the archive cannot be created: {prefix!a} is not the same directory any more")
-            most = 2 * self._limits.max_entries  # up to max_entries of them may be left out
-            entries = _list(local if descriptor is None else descriptor, local, most + 1)
+            limit = 2 * self._limits.max_entries  # up to max_entries of them may be left out
+            entries = _list_directory(local if descriptor is None else descriptor, local, limit + 1)
             if isinstance(entries, ArtifactFileError):
                 return entries
-            if len(entries) > most:
+            if len(entries) > limit:
                 raise rule_error(rules.ENTRIES, prefix, self._limits)
-            below: list[tuple[str, Node]] = []
+            subdirectories: list[tuple[str, Node]] = []
             for entry in entries:
                 self.reporter.check()
-                added = self._add_source(f"{prefix}{entry.name}", entry, descriptor)
+                added = self._add_entry(f"{prefix}{entry.name}", entry, descriptor)
                 if added is not None and added.kind == "directory":
-                    below.append((f"{prefix}{entry.name}/", added))
-            return below
+                    subdirectories.append((f"{prefix}{entry.name}/", added))
+            return subdirectories
         finally:
             if descriptor is not None:  # pragma: no branch - only Windows has no descriptor
                 os.close(descriptor)
 
-    def _add_source(self, name: str, entry: os.DirEntry[str], directory: int | None) -> Node | None:
+    def _add_entry(self, name: str, entry: os.DirEntry[str], directory: int | None) -> Node | None:
         node = self._add_to_tree(name, entry, directory)
         if isinstance(node, ArtifactError):
             self._skip(node)
             return None
-        self._entries += 1
-        if self._entries > self._limits.max_entries:
+        self._entry_count += 1
+        if self._entry_count > self._limits.max_entries:
             raise rule_error(rules.ENTRIES, name, self._limits)
         self._directory_bytes += _RECORD_BYTES + len(name.encode())
         if self._directory_bytes > LONGEST_DIRECTORY:
@@ -262,7 +262,7 @@ class _Creation:
         return node
 
     def _add_to_tree(self, name: str, entry: os.DirEntry[str], directory: int | None) -> Node | ArtifactError:
-        """Add an entry of an open directory to the tree; return its node, or an error if it must be left out."""
+        """Add an entry of an open directory to the tree; return its node, or an error if the entry must be left out."""
         try:
             status = entry.stat(follow_symlinks=False)
             target = os.readlink(entry.path, dir_fd=directory) if stat.S_ISLNK(status.st_mode) else ""
@@ -274,8 +274,8 @@ class _Creation:
         try:
             node = self._tree.add(f"{name}/" if kind == "directory" else name, kind)
         except UnsafeArchiveError as failure:
-            return UnsafeArchiveError(name, failure.rule, hint=_hint(failure.hint))
-        node.content = _Source(bool(status.st_mode & stat.S_IXUSR), status.st_dev, status.st_ino)
+            return UnsafeArchiveError(name, failure.rule, hint=_add_skip_hint(failure.hint))
+        node.content = _ListedEntry(bool(status.st_mode & stat.S_IXUSR), status.st_dev, status.st_ino)
         if kind == "link":
             self._tree.set_target(node, target)
         return node
@@ -283,17 +283,17 @@ class _Creation:
     def _check_links(self) -> None:
         while links := self._tree.find_link_violations(self.reporter.check):
             for link, rule in links.items():
-                self._skip(rule_error(rule, link.path, hint=_hint(rule.hint)))
+                self._skip(rule_error(rule, link.path, hint=_add_skip_hint(rule.hint)))
                 self._tree.remove(link)
 
-    # --- writing
+    # --- write
 
-    def _add(self, archive: zipfile.ZipFile, path: str, node: Node) -> None:
+    def _write_entry(self, archive: zipfile.ZipFile, path: str, node: Node) -> None:
         self.reporter.check()
         info = zipfile.ZipInfo(path + "/" * (node.kind == "directory"), date_time=_EPOCH)
-        info.create_system = _UNIX
+        info.create_system = _UNIX_SYSTEM
         if node.kind == "directory":
-            info.external_attr = (stat.S_IFDIR | 0o755) << 16 | _DIRECTORY
+            info.external_attr = (stat.S_IFDIR | 0o755) << 16 | _DOS_DIRECTORY
             archive.writestr(info, b"", zipfile.ZIP_STORED)
         elif node.kind == "link":
             target = node.target.encode("utf-8", "surrogateescape")
@@ -302,61 +302,61 @@ class _Creation:
             archive.writestr(info, target, zipfile.ZIP_STORED)
         else:
             info.external_attr = (stat.S_IFREG | (0o755 if node.content.is_executable else 0o644)) << 16
-            error = self._add_file(archive, info, node.content, f"{self._directory}/{path}")
+            error = self._write_file(archive, info, node.content, f"{self._directory}/{path}")
             if error is not None:
                 self._skip(error)
 
-    def _add_file(
-        self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: _Source, local: str
+    def _write_file(
+        self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, entry: _ListedEntry, local: str
     ) -> ArtifactError | None:
         """Write a file into the archive; return an error, and write nothing, if its first bytes cannot be read."""
         try:
-            file = open(local, "rb", buffering=0, opener=_open_source)  # noqa: SIM115 - closed below
+            file = open(local, "rb", buffering=0, opener=_open_file)  # noqa: SIM115 - closed below
         except OSError as failure:
             return file_error(failure, local)
         with file:
             before = os.fstat(file.fileno())
             # The inode alone does not prove that this is the file that was listed: the file may have been removed, and
             # another kind of file may have got the inode.
-            if not stat.S_ISREG(before.st_mode) or not _is_source(source, before):
+            if not stat.S_ISREG(before.st_mode) or not _is_same(entry, before):
                 return ArtifactError(f"the archive cannot be created: {info.filename!a} is not the same file any more")
-            left = before.st_size
+            remaining = before.st_size
             try:
-                piece = _read(local, partial(file.read, min(left + 1, _PIECE)))
+                piece = _read_source(local, partial(file.read, min(remaining + 1, _PIECE_BYTES)))
             except ArtifactFileError as failure:
                 return failure
             self._check_size(info, before.st_size)
-            info.compress_type = _method(before.st_size)
-            with archive.open(info, "w", force_zip64=before.st_size > _LARGE) as packed:
-                while 0 < len(piece) <= left:
-                    packed.write(piece)
-                    left -= len(piece)
+            info.compress_type = _compression_method(before.st_size)
+            with archive.open(info, "w", force_zip64=before.st_size > _ZIP64_LIMIT) as output:
+                while 0 < len(piece) <= remaining:
+                    output.write(piece)
+                    remaining -= len(piece)
                     self.reporter.report_bytes(len(piece))
-                    piece = _read(local, partial(file.read, min(left + 1, _PIECE)))
+                    piece = _read_source(local, partial(file.read, min(remaining + 1, _PIECE_BYTES)))
             after = os.fstat(file.fileno())
         # Files in /proc and in some FUSE file systems contain more bytes than their status states.
-        if piece or left or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        if piece or remaining or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
             raise ArtifactError(f"the archive cannot be created: {info.filename!a} was changed while it was read")
         if is_ratio_exceeded(self._limits, info.file_size, info.compress_size):
             raise rule_error(rules.RATIO, info.filename, self._limits)
         return None
 
     def _check_size(self, info: zipfile.ZipInfo, size: int) -> None:
-        self._total += size
+        self._total_bytes += size
         if size > self._limits.max_entry_bytes:
             raise rule_error(rules.ENTRY_BYTES, info.filename, self._limits)
-        if self._total > self._limits.max_total_bytes:
+        if self._total_bytes > self._limits.max_total_bytes:
             raise rule_error(rules.TOTAL_BYTES, info.filename, self._limits)
 
 
-def _read(path: LocalPath, read: Callable[[], _T]) -> _T:
+def _read_source(path: LocalPath, read: Callable[[], _T]) -> _T:
     """
-    Call a function that reads from the source directory, and convert its `OSError` into an error with that path.
+    Call a function that reads from the source directory, and convert its `OSError` into an error that names `path`.
 
     All other errors of the operating system are converted by `write_archive`, which names the archive in them.
 
     Args:
-        path: The path that is read, for the error.
+        path: The path that is read.
         read: The function.
 
     Raises:
@@ -369,30 +369,30 @@ def _read(path: LocalPath, read: Callable[[], _T]) -> _T:
     raise error
 
 
-def _is_source(source: _Source | None, status: os.stat_result) -> bool:
+def _is_same(entry: _ListedEntry | None, status: os.stat_result) -> bool:
     """
     Return whether an opened file or directory is the one that was listed before.
 
     In between, another program may have replaced any part of the path, also with a symbolic link.
     """
-    if source is None or not source.inode:  # on Windows, a directory listing has no inodes
+    if entry is None or not entry.inode:  # on Windows, a directory listing has no inodes
         return True
-    return (source.device, source.inode) == (status.st_dev, status.st_ino)
+    return (entry.device, entry.inode) == (status.st_dev, status.st_ino)
 
 
-def _list(directory: int | str, local: str, most: int) -> list[os.DirEntry[str]] | ArtifactFileError:
+def _list_directory(directory: int | str, local: str, limit: int) -> list[os.DirEntry[str]] | ArtifactFileError:
     try:
         with os.scandir(directory) as scanned:
-            return sorted(islice(scanned, most), key=lambda entry: os.fsencode(entry.name))
+            return sorted(islice(scanned, limit), key=lambda entry: os.fsencode(entry.name))
     except OSError as failure:
         return file_error(failure, local)
 
 
-def _open_source(path: str, _flags: int) -> int:
-    return os.open(path, _OPEN)
+def _open_file(path: str, _flags: int) -> int:
+    return os.open(path, _FILE_FLAGS)
 
 
-def _hint(hint: str) -> str:
+def _add_skip_hint(hint: str) -> str:
     """Return the hint of a rule, followed by the hint that `on_skip` can leave the entry out."""
     return "; ".join(filter(None, (hint, rules.SPECIAL_FILE.hint)))
 
@@ -405,10 +405,10 @@ def _kind(mode: int) -> Kind | None:
     return "file" if stat.S_ISREG(mode) else None
 
 
-def _method(size: int) -> int:
+def _compression_method(size: int) -> int:
     """
     Return the compression method for a file of `size` bytes: Deflate, except just below the limit of 32-bit sizes.
 
     Incompressible data grows by up to 1/3,000, so Deflate could exceed the limit there.
     """
-    return zipfile.ZIP_STORED if size <= _LARGE < size + (size >> 10) else zipfile.ZIP_DEFLATED
+    return zipfile.ZIP_STORED if size <= _ZIP64_LIMIT < size + (size >> 10) else zipfile.ZIP_DEFLATED

@@ -206,7 +206,7 @@ class _FolderObjects:
         _check_deadline()
         to = self._path(location)
         file.seek(0)
-        with PrivateDirectory(to.parent, is_over=reporter.is_aborted) as private:
+        with PrivateDirectory(to.parent, is_aborted=reporter.is_aborted) as private:
             with private.create_file(to.name) as written:
                 _copy(file, written, reporter)
             private.publish(to.name, to.name)

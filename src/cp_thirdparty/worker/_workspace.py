@@ -28,7 +28,7 @@ class Workspace:
         # The directory is not hidden, because many build tools ignore directories whose names start with a dot.
         self._outer = PrivateDirectory(Path(tempfile.gettempdir()), is_hidden=False)
         try:
-            self._outer.inner.make_directory(_NAME, _PRIVATE)
+            self._outer.opened.make_directory(_NAME, _PRIVATE)
         except BaseException:
             self._outer.close()
             raise
