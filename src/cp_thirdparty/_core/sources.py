@@ -147,13 +147,13 @@ def _find_variable_or_key(name: str, session: botocore.session.Session, endpoint
     if name == "endpoint_url":  # each service has its own variable
         variables = [variable for variable in os.environ if variable.startswith("AWS_ENDPOINT_URL")]
         found = next((variable for variable in variables if os.environ[variable] == endpoint_url), None)
-        return found or _find_key(name, session, endpoint_url)
+        return found or _describe_key(name, session, endpoint_url)
     key, variables, *_ = session.session_var_map.get(name, (name, []))
     variables = [variables] if isinstance(variables, str) else variables or []
-    return next((variable for variable in variables if variable in os.environ), None) or _find_key(key, session)
+    return next((variable for variable in variables if variable in os.environ), None) or _describe_key(key, session)
 
 
-def _find_key(key: str, session: botocore.session.Session, endpoint_url: object = None) -> str | None:
+def _describe_key(key: str, session: botocore.session.Session, endpoint_url: object = None) -> str | None:
     """Return a description of where a setting is in the AWS configuration files; ``None`` if it is not there."""
     profile = session.get_config_variable("profile") or "default"
     try:

@@ -240,7 +240,7 @@ class _ArchiveWriter:
             subdirectories: list[tuple[str, Node]] = []
             for entry in entries:
                 self.reporter.check()
-                added = self._add_entry(f"{prefix}{entry.name}", entry, descriptor)
+                added = self._add_or_skip(f"{prefix}{entry.name}", entry, descriptor)
                 if added is not None and added.kind == "directory":
                     subdirectories.append((f"{prefix}{entry.name}/", added))
             return subdirectories
@@ -248,7 +248,7 @@ class _ArchiveWriter:
             if descriptor is not None:  # pragma: no branch - only Windows has no descriptor
                 os.close(descriptor)
 
-    def _add_entry(self, name: str, entry: os.DirEntry[str], directory: int | None) -> Node | None:
+    def _add_or_skip(self, name: str, entry: os.DirEntry[str], directory: int | None) -> Node | None:
         node = self._add_to_tree(name, entry, directory)
         if isinstance(node, ArtifactError):
             self._skip(node)
@@ -297,7 +297,7 @@ class _ArchiveWriter:
             archive.writestr(info, b"", zipfile.ZIP_STORED)
         elif node.kind == "link":
             target = node.target.encode("utf-8", "surrogateescape")
-            self._check_size(info, len(target))
+            self._count_bytes(info, len(target))
             info.external_attr = (stat.S_IFLNK | 0o777) << 16
             archive.writestr(info, target, zipfile.ZIP_STORED)
         else:
@@ -325,7 +325,7 @@ class _ArchiveWriter:
                 piece = _read_source(local, partial(file.read, min(remaining + 1, _PIECE_BYTES)))
             except ArtifactFileError as failure:
                 return failure
-            self._check_size(info, before.st_size)
+            self._count_bytes(info, before.st_size)
             info.compress_type = _compression_method(before.st_size)
             with archive.open(info, "w", force_zip64=before.st_size > _ZIP64_LIMIT) as output:
                 while 0 < len(piece) <= remaining:
@@ -341,7 +341,7 @@ class _ArchiveWriter:
             raise rule_error(rules.RATIO, info.filename, self._limits)
         return None
 
-    def _check_size(self, info: zipfile.ZipInfo, size: int) -> None:
+    def _count_bytes(self, info: zipfile.ZipInfo, size: int) -> None:
         self._total_bytes += size
         if size > self._limits.max_entry_bytes:
             raise rule_error(rules.ENTRY_BYTES, info.filename, self._limits)
