@@ -543,7 +543,7 @@ def test_a_slow_function_of_the_caller_is_not_called_for_each_name(
     """The directory for temporary files may have thousands of names of other programs."""
     calls = 0
 
-    def is_over() -> bool:
+    def is_aborted() -> bool:
         nonlocal calls
         calls += 1
         return calls == 3
@@ -556,7 +556,7 @@ def test_a_slow_function_of_the_caller_is_not_called_for_each_name(
             yield f"other-{number}"
 
     monkeypatch.setattr(OpenDirectory, "names", names)
-    with PrivateDirectory(parent, is_over=is_over):
+    with PrivateDirectory(parent, is_aborted=is_aborted):
         assert (calls, len(seen)) == (3, 2001)
 
 
