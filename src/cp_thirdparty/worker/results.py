@@ -13,21 +13,17 @@ from cp_thirdparty._core.truncation import fit_current_revision, fit_execution_d
 from cp_thirdparty._structuring.model_fields import verify
 from cp_thirdparty._structuring.state import encode_state
 from cp_thirdparty.exceptions import JobFailedError
-from cp_thirdparty.exceptions._job_failures import ResultTypeError
+from cp_thirdparty.exceptions._job_failures import ResultTypeError, check_failure
 from cp_thirdparty.models import CurrentRevision, ExecutionDetails, FailureDetails
 
 __all__ = ["Continued", "Result", "Succeeded", "accept_result", "failure_details", "without_optional_parts"]
 
 
 def _model_validator(model: type[object]) -> Callable[[object, attrs.Attribute[Any], object], None]:
-    """Create an attrs validator that accepts a model or ``None``."""
-
     def validate(instance: object, field: attrs.Attribute[Any], value: object) -> None:
         if value is not None and not isinstance(value, model):
-            raise ResultTypeError(
-                f"{type(instance).__name__}: {field.name} must be of type {model.__name__} or None, "
-                f"not {type(value).__name__}"
-            )
+            rule = f"must be of type {model.__name__} or None, not {type(value).__name__}"
+            raise ResultTypeError(f"{type(instance).__name__}: {field.name} {rule}")
 
     return validate
 
@@ -183,14 +179,12 @@ def failure_details(failure: JobFailedError) -> FailureDetails:
     Strings that are too long are truncated on a code point and end in ``…``.  Characters that cannot be encoded become
     ``?``.  An empty message is replaced, and an empty id is left out.
     """
-    correct: Exception | None = failure
-    try:
-        correct = JobFailedError(failure.failure_type, failure.message, failure.external_execution_id)
-    except ResultTypeError as error:  # the attributes were changed after the failure was created
-        correct = error.failure
-    assert isinstance(correct, JobFailedError)  # noqa: S101 - a mistake of this library
+    # The attributes may have been changed after the failure was created.
+    correct, _ = check_failure(failure.failure_type, failure.message, failure.external_execution_id)
     return fit_failure_details(
         FailureDetails(
-            type=correct.failure_type, message=correct.message, external_execution_id=correct.external_execution_id
+            type=correct["failure_type"] or JobFailedError.failure_type,
+            message=correct["message"] or "",
+            external_execution_id=correct["external_execution_id"],
         )
     )
