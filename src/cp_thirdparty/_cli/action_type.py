@@ -62,8 +62,8 @@ def action_type(
     """
     model = load_object(configuration, "MODULE:CLASS", kind="class", example="examplescan.worker:ScanConfiguration")
     if action_type_id is None:
-        name = getattr(model, "__name__", "")[: limits.ACTION_PROVIDER]
-        identity = ActionTypeId(category="Test", owner="ThirdParty", provider=name, version="1")
+        provider = getattr(model, "__name__", "")[: limits.ACTION_PROVIDER]
+        identity = ActionTypeId(category="Test", owner="ThirdParty", provider=provider, version="1")
     else:
         identity = read_model(ActionTypeId, action_type_id, _TYPE)
     if identity.owner not in (ActionOwner.CUSTOM, ActionOwner.THIRD_PARTY):
@@ -75,7 +75,13 @@ def action_type(
         if not least <= most <= limit:
             raise CommandError(f"--{part}-artifacts: must be two numbers of 0 to {limit}, the smaller one first")
         artifacts[f"{part}ArtifactDetails"] = {"minimumCount": least, "maximumCount": most}
-    properties = _read_properties(model, configuration, is_custom=is_custom)
+    try:
+        properties: Any = action_type_properties(model, for_="custom" if is_custom else "third-party")
+    except (TypeError, NameError, InvalidRequestError) as error:
+        raise CommandError(f"MODULE:CLASS: {error}") from None
+    except Exception as error:  # noqa: BLE001 - annotations of the user's class may run any code
+        name = configuration.partition(":")[2]
+        raise CommandError(f"MODULE:CLASS: the annotations of {name} raise {type(error).__name__}") from None
     document: dict[str, Any] = unstructure(identity)
     if is_custom:
         del document["owner"]
@@ -85,13 +91,3 @@ def action_type(
         executor = {"type": "JobWorker", "configuration": {"jobWorkerExecutorConfiguration": worker}}
         document = {"actionType": {"id": document, "executor": executor, **artifacts, "properties": properties}}
     write(json.dumps(document, indent=4) + "\n")
-
-
-def _read_properties(model: Any, name: str, *, is_custom: bool) -> list[Any]:
-    try:
-        return [*action_type_properties(model, for_="custom" if is_custom else "third-party")]
-    except (TypeError, NameError, InvalidRequestError) as error:
-        problem = str(error)
-    except Exception as error:  # noqa: BLE001 - annotations of the user's class may run any code
-        problem = f"the annotations of {name.partition(':')[2]} raise {type(error).__name__}"
-    raise CommandError(f"MODULE:CLASS: {problem}")
