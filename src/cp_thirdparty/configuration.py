@@ -193,12 +193,10 @@ def _broken_limits(fields: tuple[Field, ...], description_length: int) -> Iterat
     if len(fields) > limits.MAX_PROPERTIES:
         yield f"has {len(fields)} fields, and an action type has at most {limits.MAX_PROPERTIES} properties"
     for field in fields:
-        broken = limits.text(field.key, limits.CONFIGURATION_KEY)
-        if broken is not None:
+        description = field.key_settings.description
+        if broken := limits.text(field.key, limits.CONFIGURATION_KEY):
             yield f"{field.name}: its key {broken}"
-        text = field.key_settings.description
-        broken = None if text is None else limits.text(text, description_length)
-        if broken is not None:
+        if description is not None and (broken := limits.text(description, description_length)):
             yield f"{field.name}: its description {broken}"
     queryable = [field for field in fields if field.key_settings.queryable]
     if len(queryable) > 1:

@@ -68,7 +68,6 @@ class FieldType:
     is_secret: bool = False
 
     def read(self, text: str) -> Any:
-        """Return the value of a string; raise `MismatchError` if the string breaks the rule."""
         value = self.convert(text)
         if value is None:
             raise MismatchError(self.rule)
@@ -77,8 +76,6 @@ class FieldType:
 
 @attrs.frozen(kw_only=True)
 class Field:
-    """A field of a configuration class."""
-
     name: str
     argument: str  # the name of the constructor's argument
     key: str  # the configuration key that the customer knows
@@ -89,7 +86,6 @@ class Field:
 
 
 def fields_of(model: Any) -> tuple[Field, ...]:
-    """Return the fields of a configuration class."""
     if has_fields(model):
         return _fields_of_class(model)
     origin = typing.get_origin(model)
@@ -102,7 +98,6 @@ def fields_of(model: Any) -> tuple[Field, ...]:
 
 
 def has_fields(model: Any) -> bool:
-    """Return whether an object is an attrs class, a dataclass or a model of pydantic 2."""
     return isinstance(model, type) and (attrs.has(model) or dataclasses.is_dataclass(model) or is_pydantic(model))
 
 
@@ -141,8 +136,7 @@ def _init_fields(model: Any) -> Iterator[Field]:
             argument = getattr(field, "alias", None) or field.name
             defaults = (field.default, getattr(field, "default_factory", dataclasses.MISSING))
             has_default = any(one is not attrs.NOTHING and one is not dataclasses.MISSING for one in defaults)
-            create_default = None if has_default else types.NoneType
-            yield _field(model, field.name, hints.get(field.name), create_default, argument=argument)
+            yield _field(model, field.name, hints.get(field.name), argument, has_default=has_default)
 
 
 def _pydantic_fields(model: Any) -> Iterator[Field]:
@@ -154,28 +148,22 @@ def _pydantic_fields(model: Any) -> Iterator[Field]:
         if not isinstance(alias, (str, types.NoneType)):
             raise TypeError(f"{model.__qualname__}.{name}: validation_alias must be a string")
         argument = name if alias is None or model.model_config.get("validate_by_alias") is False else alias
-        create_default: Callable[[], Any] | None = None
-        if field.is_required():
-            create_default = types.NoneType
-        elif hasattr(model, "settings_customise_sources") and not field.default_factory_takes_validated_data:
+        annotation = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        has_default = not field.is_required()
+        created = _field(model, name, annotation, argument, has_default=has_default, alias=alias)
+        is_settings = hasattr(model, "settings_customise_sources")
+        if is_settings and has_default and not field.default_factory_takes_validated_data:
             # A pydantic settings class would read absent fields from the worker's environment variables.  The customer
             # does not control these, so the default of the field is passed to the constructor.  A factory that needs
             # the values of other fields can only be called by the constructor.
             create_default = functools.partial(field.get_default, call_default_factory=True)
-        annotation = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-        yield _field(model, name, annotation, create_default, argument=argument, alias=alias)
+            created = attrs.evolve(created, create_default=create_default)
+        yield created
 
 
 def _field(
-    model: Any,
-    name: str,
-    annotation: Any,
-    create_default: Callable[[], Any] | None,
-    *,
-    argument: str,
-    alias: str | None = None,
+    model: Any, name: str, annotation: Any, argument: str, *, has_default: bool, alias: str | None = None
 ) -> Field:
-    """Create a field; ``create_default`` is ``NoneType`` if the field has no default."""
     place = f"{model.__qualname__}.{name}"
     bare, metadata, is_optional = _strip_annotation(annotation)
     if isinstance(bare, TypeVar):
@@ -186,15 +174,15 @@ def _field(
     settings = [each for each in metadata if isinstance(each, ConfigurationKey)]
     if not settings and any(isinstance(each, str) or each is ConfigurationKey for each in metadata):
         raise TypeError(f'{place}: Annotated needs a ConfigurationKey; write Annotated[..., ConfigurationKey("Name")]')
-    key_settings = settings[-1] if settings else ConfigurationKey()  # the last one is the outermost
+    key_settings = settings[-1] if settings else ConfigurationKey()
     return Field(
         name=name,
         argument=argument,
         key=key_settings.name or alias or "".join(word[:1].upper() + word[1:] for word in name.split("_")),
         type=found,
         key_settings=key_settings,
-        is_required=create_default is types.NoneType and not is_optional,
-        create_default=create_default,
+        is_required=not has_default and not is_optional,
+        create_default=None if has_default else types.NoneType,
     )
 
 
@@ -207,19 +195,14 @@ _SUPPORTED: Final = (
 
 
 def _strip_annotation(annotation: Any) -> tuple[Any, tuple[Any, ...], bool]:
-    """
-    Return a type without ``Annotated`` and ``None``, the arguments of ``Annotated``, and whether it may be ``None``.
-
-    ``Final``, `typing.NewType` and aliases are removed too, also if they are nested in each other.  The arguments of an
-    outer ``Annotated`` follow those of an inner one.
-    """
+    """Return the type that a string is converted to, the arguments of ``Annotated``, and whether it may be ``None``."""
     metadata: list[Any] = []
     is_optional = False
     while True:
         origin, members = typing.get_origin(annotation), typing.get_args(annotation)
         others = [member for member in members if member is not types.NoneType]
         if origin is Annotated:
-            annotation, metadata = members[0], [*members[1:], *metadata]
+            annotation, metadata = members[0], [*members[1:], *metadata]  # the outermost argument is the last one
         elif origin in (types.UnionType, typing.Union) and len(others) == 1:
             annotation, is_optional = others[0], True
         elif origin is Final:

@@ -28,7 +28,6 @@ _TOKEN: Final = re.compile(r"cp-state1:(?P<version>\d{1,9}):(?P<checksum>[0-9a-f
 
 
 def encode_state(state: object) -> str:
-    """Return the continuation token of an object; raise an error if the object cannot be restored from it."""
     model = type(state)
     version = _version_of(model)
     try:
@@ -103,7 +102,7 @@ def _converter() -> Converter:
 
 
 def _primitive(value: object, kind: type[Any]) -> object:
-    """Accept only values of exactly this type; an ``int`` is also accepted as a ``float``."""
+    # cattrs itself would convert values of other types.
     if type(value) is kind or (kind is float and type(value) is int):
         return value
     raise TypeError
