@@ -32,7 +32,7 @@ _HELP = (
 _EXAMPLE = "Example: cp-thirdparty get-third-party-job-details --job-id 11111111-2222-4333-8444-555555555555"
 # The other commands -> the module that has the command.
 _HELPERS = {
-    "action-type": "action_type",
+    "action-type": "helpers",
     "doctor": "doctor",
     **dict.fromkeys(("completion", "local", "policy", "sweep"), "helpers"),
     **dict.fromkeys(("artifact", "explain", "fail", "succeed"), "on_call"),
