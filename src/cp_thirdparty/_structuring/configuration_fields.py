@@ -170,7 +170,10 @@ def _field(
         raise TypeError(f"{place}: {bare.__name__} is a type variable; derive a class that gives the field a type")
     found = _find_type(bare) or (_pydantic_type(bare) if is_pydantic(model) else None)
     if found is None:
-        raise TypeError(f"{place}: {_SUPPORTED}")
+        raise TypeError(
+            f"{place}: the type is not supported; use str, SecretStr, int, float, bool, timedelta, an enum or a "
+            "Literal of strings, a list[X] or tuple[X, ...] of one of them, or one of them | None"
+        )
     settings = [each for each in metadata if isinstance(each, ConfigurationKey)]
     if not settings and any(isinstance(each, str) or each is ConfigurationKey for each in metadata):
         raise TypeError(f'{place}: Annotated needs a ConfigurationKey; write Annotated[..., ConfigurationKey("Name")]')
@@ -187,11 +190,6 @@ def _field(
 
 
 # --- types
-
-_SUPPORTED: Final = (
-    "the type is not supported; use str, SecretStr, int, float, bool, timedelta, an enum or a Literal of strings, a "
-    "list[X] or tuple[X, ...] of one of them, or one of them | None"
-)
 
 
 def _strip_annotation(annotation: Any) -> tuple[Any, tuple[Any, ...], bool]:
