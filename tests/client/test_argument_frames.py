@@ -256,7 +256,7 @@ _WITHOUT_SECRETS = frozenset(
 )
 
 
-# How the types of parameters show that a secret or the content of a file may be given in clear.
+# How the types of parameters show that a secret or the content of a file may be given as a plain value.
 _SECRET_TYPE = re.compile(r"SecretStr|ClientTokens|ArtifactContent")
 # Parameters whose types do not show it.
 _SECRET_NAMES = frozenset({"event", "user_parameters"})
@@ -328,7 +328,7 @@ def test_every_secret_parameter_has_a_marker(calls: dict[str, _Call]) -> None:
 
 
 def test_the_search_finds_secret_parameters() -> None:
-    """It sees types in clear, in unions and in aliases."""
+    """It finds plain types, and types in unions and in aliases."""
     found = {name for name, function in _public_callables().items() if _secret_parameters(function)}
     assert found >= {"ArtifactCredentials", "JobWorker", "LocalCodePipeline.start_action", "ArtifactStore.for_job"}
 

@@ -140,7 +140,7 @@ def test_poll_without_a_batch_size_leaves_it_to_the_service() -> None:
 
 @pytest.mark.parametrize("token", [_TOKEN, SecretStr(_TOKEN)])
 def test_details_are_the_model_of_the_response(token: str | SecretStr) -> None:
-    """Reading details sends the token in clear, wrapped or not, and returns the frozen model."""
+    """Reading details sends the token in plain text, wrapped or not, and returns the frozen model."""
     with _serve(ok(_DOCUMENT)) as server:
         details = _client(server).get_third_party_job_details(_JOB_ID, client_token=token)
     assert details == structure(_DOCUMENT, JobDetails)

@@ -55,7 +55,7 @@ _GOOD = {**_DETAILS, "jobs": [_JOB], "status": "InProgress"}
 _TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="p", version="1")
 _TOKEN = SecretStr(_MARKERS["client_token"])
 
-# Functions of no argument but the client, so that no frame of the test holds a marker in clear.
+# Functions of no argument but the client, so that no frame of the test holds a marker in plain text.
 _CALLS: dict[str, Callable[[ThirdPartyJobClient], object]] = {
     "poll": lambda client: client.poll_for_third_party_jobs(_TYPE),
     "get": lambda client: client.get_third_party_job_details("job-1", client_token=_TOKEN),

@@ -599,7 +599,7 @@ def test_masks_secrets_unless_asked() -> None:
 
 
 def test_reveals_secrets_when_asked() -> None:
-    """A written document has each secret in clear when that is asked for."""
+    """A written document has each secret in plain text when that is asked for."""
     assert _job(**_credentials("value")) == unstructure(
         structure(_job(**_credentials("value")), JobDetails), secrets="reveal"
     )

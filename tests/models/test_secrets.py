@@ -287,7 +287,7 @@ def test_a_wrong_type_is_refused_without_the_value(make: Callable[[Any], object]
 
 @given(st.dictionaries(_text, _text))
 def test_a_mapping_gives_its_entries_as_secrets(entries: dict[str, str]) -> None:
-    """Keys come in their order and in clear, values as secrets, by every way that a mapping has."""
+    """Keys come in their order and as plain strings, values as secrets, by every way that a mapping has."""
     mapping = SecretMapping(entries)
     hidden = {key: SecretStr(value) for key, value in entries.items()}
     assert list(entries) == list(mapping) == list(mapping.keys())

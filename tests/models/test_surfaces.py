@@ -194,7 +194,7 @@ _MODEL_SURFACES: dict[str, Callable[[Any], str]] = {
     "evolve": lambda job: repr(attrs.evolve(job, nonce="2")),
 }
 
-# What would carry the secret away in clear.
+# What would carry the secret away in plain text.
 _TYPE_ERRORS: dict[str, Callable[[Any], object]] = {
     "+": lambda secret: "token=" + secret,
     "join": lambda secret: ",".join([secret]),  # noqa: FLY002 - it is the surface
@@ -236,7 +236,7 @@ def test_a_converted_job_shows_no_secret(surface: str, job: JobDetails) -> None:
 @pytest.mark.parametrize("secret", _SECRETS)
 @pytest.mark.parametrize("surface", _TYPE_ERRORS)
 def test_a_secret_cannot_be_copied_in_clear(surface: str, secret: str, job: JobDetails) -> None:
-    """A function that would copy a secret in clear raises a TypeError without the secret."""
+    """A function that would copy a secret in plain text raises a TypeError without the secret."""
     with pytest.raises(TypeError) as caught:
         _TYPE_ERRORS[surface](_SECRETS[secret](job))
     assert _STEM not in str(caught.value)
@@ -256,7 +256,7 @@ def test_the_value_is_returned_on_request(secret: str, job: JobDetails) -> None:
 
 
 def test_a_configuration_shows_its_keys(job: JobDetails) -> None:
-    """A configuration prints its keys in clear and its values masked."""
+    """A configuration prints its keys unmasked and its values masked."""
     assert "SecretMapping({'ApiKey': **********})" in repr(job)
 
 

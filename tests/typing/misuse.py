@@ -33,7 +33,7 @@ from cp_thirdparty.converter import structure, unstructure
 
 
 def takes_text(text: str) -> None:
-    """Want a string in clear."""
+    """Accept a plain string."""
 
 
 def secrets(secret: SecretStr) -> None:
