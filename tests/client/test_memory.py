@@ -177,9 +177,9 @@ def test_a_poll_of_a_thousand_custom_jobs_is_accepted(length: int) -> None:
 @pytest.mark.parametrize("size", [4, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_response_has_a_bounded_number_of_values(size: int) -> None:
     """The memory above three times the length is for values, 256 bytes for each; 200,000 are always accepted."""
-    most = max((64 - 3 * size) * _MIB // 256, 200_000)
-    rest = b"0" * (size * _MIB - 7 * most)
-    bodies = [b'{"a":"%s","b":[%s1]}' % (rest, b"1,     " * count) for count in (most - 100, most + 1)]
+    max_values = max((64 - 3 * size) * _MIB // 256, 200_000)
+    rest = b"0" * (size * _MIB - 7 * max_values)
+    bodies = [b'{"a":"%s","b":[%s1]}' % (rest, b"1,     " * count) for count in (max_values - 100, max_values + 1)]
     assert [_judge(body) for body in bodies] == [None, "the response has too many values for its length"]
 
 

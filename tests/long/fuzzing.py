@@ -29,8 +29,8 @@ from long import fuzz_documents, fuzz_http, fuzz_journals, mutated_archives
 from long.fuzz_checks import Case
 
 # What a machine that does other work besides needs for the slowest case is a fraction of this.
-_MOST_SECONDS = 20.0
-_MOST_GROWTH = 512 << 20
+_MAX_SECONDS = 20.0
+_MAX_GROWTH = 512 << 20
 
 # Cases before the count of threads and sockets.
 _WARM_UP = 20
@@ -90,14 +90,14 @@ def run(name: str, *, cases: Iterable[int], seed: int, directory: Path) -> Summa
             slowest = max(slowest, time.monotonic() - began_at)
     gc.collect()
     # Threads and sockets end a moment after their last use.
-    gives_up_at = time.monotonic() + _MOST_SECONDS
+    gives_up_at = time.monotonic() + _MAX_SECONDS
     while (left := _resources() - before) and time.monotonic() < gives_up_at:
         time.sleep(0.01)
     assert not left, f"left behind: {left}, {threading.enumerate()}"
     assert list(directory.iterdir()) == []
     summary = Summary(endings=dict(endings.most_common()), slowest=slowest, growth=_peak_memory() - memory)
-    assert summary.slowest < _MOST_SECONDS, summary
-    assert summary.growth < _MOST_GROWTH, summary
+    assert summary.slowest < _MAX_SECONDS, summary
+    assert summary.growth < _MAX_GROWTH, summary
     return summary
 
 

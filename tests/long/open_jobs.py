@@ -19,7 +19,7 @@ from long.fleet import LOG, Place, find_entries, find_open_jobs, find_place, is_
 _POLLS = ("PollForThirdPartyJobs", "PollForJobs")
 
 # How many of the last lines of the workers' log are printed for a job.
-_MOST_LINES = 3
+_MAX_LINES = 3
 
 
 class Offers:
@@ -138,7 +138,7 @@ def find_rest(
             owner=_describe_owner(entries.get(job.id)),
             handlers=tuple(_describe_process(int(line[2]), journal.parent) for line in lines if line[0] == job.id),
             request=requests.get(job.id, ""),
-            log=tuple([line for line in log if job.id in line][-_MOST_LINES:]),
+            log=tuple([line for line in log if job.id in line][-_MAX_LINES:]),
         )
         for job in jobs
         if places[job.id] != "uncertain"

@@ -72,7 +72,7 @@ def test_a_defect_is_found(defect: str, tmp_path: Path, monkeypatch: pytest.Monk
         # The first time is the warm-up.
         yield (lambda _: "accepted") if len(opened) == 1 else (lambda _: happen(directory))
 
-    monkeypatch.setattr(fuzzing, "_MOST_SECONDS", 0.1)
+    monkeypatch.setattr(fuzzing, "_MAX_SECONDS", 0.1)
     monkeypatch.setitem(fuzzing.FUZZERS, "defect", fuzzing.Fuzzer(1, start))
     with pytest.raises(AssertionError, match=expected):
         fuzzing.run("defect", cases=[7], seed=1, directory=directory)

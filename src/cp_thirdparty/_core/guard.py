@@ -106,17 +106,17 @@ def _parse_object(body: bytes) -> dict[str, Any] | None:
 
 def _find_memory_fault(body: bytes) -> str | None:
     """Return why parsing the body would take too much memory, or ``None``."""
-    most = max((_MAX_MEMORY - _BYTES_PER_BODY_BYTE * len(body)) // _BYTES_PER_VALUE, _MIN_VALUE_LIMIT)
-    if len(body) <= most:  # each value takes at least one byte
+    max_values = max((_MAX_MEMORY - _BYTES_PER_BODY_BYTE * len(body)) // _BYTES_PER_VALUE, _MIN_VALUE_LIMIT)
+    if len(body) <= max_values:  # each value takes at least one byte
         return None
     without_escapes = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     if len(body) > _MAX_BODY_BEYOND_LATIN_1 and re.search(_BEYOND_LATIN_1, without_escapes):
         return "the response has more than 16 MiB and a character beyond Latin-1, which multiplies its memory"
-    if without_escapes.count(b'"') > 2 * most:
+    if without_escapes.count(b'"') > 2 * max_values:
         return _TOO_MANY_VALUES
     between_strings = without_escapes.split(b'"')[::2]
     count = sum(part.count(mark) for part in between_strings for mark in (b",", b"[", b"{"))
-    return _TOO_MANY_VALUES if count > most else None
+    return _TOO_MANY_VALUES if count > max_values else None
 
 
 def _summarize_cbor(body: bytes) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ import attrs
 
 from cp_thirdparty.exceptions import ConfigurationError, JobFailedError
 
-_MOST_OPTIONS: Final = 20
+_MAX_OPTIONS: Final = 20
 
 # Name of a constant -> rule.  These are the names in validators of attrs, and in the metadata of pydantic's fields.
 _RULES: Final = {
@@ -112,8 +112,8 @@ def _find_rule(source: Any, names: Iterable[str]) -> str | None:
     for name in names:
         constant = getattr(source, name, None)
         if name == "options" and constant is not None:
-            options = [str(one.value if isinstance(one, Enum) else one) for one in islice(constant, _MOST_OPTIONS + 1)]
-            constant = ", ".join([*options[:_MOST_OPTIONS], *["..." for _ in options[_MOST_OPTIONS:]]])
+            options = [str(one.value if isinstance(one, Enum) else one) for one in islice(constant, _MAX_OPTIONS + 1)]
+            constant = ", ".join([*options[:_MAX_OPTIONS], *["..." for _ in options[_MAX_OPTIONS:]]])
         if constant is not None:
             return _RULES[name].format(getattr(constant, "pattern", constant))  # a pattern may be compiled
     return None

@@ -38,9 +38,9 @@ _T = TypeVar("_T")
 # A structure hook of cattrs: (value, type) -> structured value.
 Hook = Callable[[Any, Any], Any]
 
-# The number of items of a list that are read at once to find all problems.  A list may have millions of items, and each
-# item takes a kilobyte and 9 µs.
-_MOST_EXPLAINED = 1_000
+# The maximum number of items of a list that are read at once to find all problems.  A list may have millions of items,
+# and each item takes a kilobyte and 9 µs.
+_MAX_PART_LENGTH = 1_000
 
 
 class MismatchError(ValueError):
@@ -54,7 +54,7 @@ class MismatchError(ValueError):
 @functools.cache
 def make_converter(*, detailed: bool) -> Converter:
     """Create the fast converter, or, if ``detailed``, the slower one that reports all problems with their paths."""
-    converter = Converter(detailed_validation=detailed, unstruct_collection_overrides={tuple: list})
+    converter = Converter(detailed_validation=detailed)
     leaves: dict[Any, Hook] = {str: _text, int: _integer, datetime: _time}
     leaves[FailureType] = _failure_type
     for enum in (ActionCategory, ActionOwner, ArtifactLocationType, EncryptionKeyType, JobStatus):
@@ -283,8 +283,8 @@ def _read_in_parts(explain: Hook, items: list[Any], item: Any) -> Iterator[Any]:
     """Read a list in parts, and report only the problems of the first part that has any."""
     start = 0
     try:
-        for start in range(0, len(items), _MOST_EXPLAINED):
-            yield from explain(items[start : start + _MOST_EXPLAINED], list[item])
+        for start in range(0, len(items), _MAX_PART_LENGTH):
+            yield from explain(items[start : start + _MAX_PART_LENGTH], list[item])
     except IterableValidationError as failure:
         for _, place in failure.group_exceptions()[0]:
             place.index = start + int(place.index)
