@@ -195,6 +195,55 @@ def test_unusual_escapes_are_found(secret: str, written: str) -> None:
     assert _MASK in remove_secrets(f"<{written}>", [SecretStr(secret)])
 
 
+# Secret, and how it is written.
+_REMOVED: list[tuple[str, str]] = [
+    ("+abcd", "+abcd"),
+    (" abcd", "+abcd"),
+    ("+abcd", " abcd"),
+    ("ab+cd", "ab cd"),
+    ("'bcd", "\\'bcd"),
+    ('"bcd', '%5C"bcd'),
+    ("/bcd", "%5C/bcd"),
+    ("abc\\", "abc%5C%5C"),
+    ("a\bcd", "a\\bcd"),
+    ("a\fcd", "a\\fcd"),
+    ("a\ncd", "a\\ncd"),
+    ("a\rcd", "a\\rcd"),
+    ("a\tcd", "a\\tcd"),
+    ("ab\x80cd", "ab\\x80cd"),
+    ("ab\xffcd", "ab\\xffcd"),
+    ("ab\uffffcd", "ab\\uFFFFcd"),
+    ("ab\U00010000cd", "ab\\ud800\\udc00cd"),
+    ("ab\U0010ffffcd", "ab\\udbff\\udfffcd"),
+    ("ab\U0010ffffcd", "ab&#x10ffff;cd"),
+    ("ab\U0010ffffcd", "ab&#1114111;cd"),
+    ("ab\ud800cd", "ab\\ud800cd"),
+    ("ab\udfffcd", "ab\\udfffcd"),
+]
+
+
+@pytest.mark.parametrize(("secret", "written"), _REMOVED)
+def test_an_escape_is_removed_completely(secret: str, written: str) -> None:
+    """Nothing of an escaped character is left beside the mask."""
+    assert remove_secrets(f"<{written}>", [SecretStr(secret)]) == f"<{_MASK}>"
+
+
+@pytest.mark.parametrize("number", ["&#0;", "&#x110000;", "&#1114112;", "&#9999999999999999999;"])
+def test_a_number_of_no_character_is_not_an_escape(number: str) -> None:
+    """It is kept, and a secret after it is removed."""
+    assert remove_secrets(f"{number}abcd", [SecretStr("abcd")]) == f"{number}{_MASK}"
+    assert remove_secrets(f"ab{number}cd", [SecretStr("abcd")]) == f"ab{number}cd"
+
+
+@pytest.mark.parametrize(
+    ("secret", "document"),
+    [("41BCD", r'{"m": "\u0041BCD"}'), ("ABCu", r'{"m": "ABC\u0041"}'), ("bcde", r'{"m": "\bcde"}')],
+)
+def test_no_escape_is_left_in_part(secret: str, document: str) -> None:
+    """A part of a JSON escape would make the document invalid, so the complete escape is removed."""
+    assert json.loads(remove_secrets(document, [SecretStr(secret)])) == {"m": _MASK}
+
+
 @given(text=st.text(), secret=_secrets)
 def test_other_text_is_kept(text: str, secret: str) -> None:
     """A string that has no part in common with the secret stays as it is."""

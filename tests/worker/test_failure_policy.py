@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
-from cp_thirdparty import exceptions
+from cp_thirdparty import CustomJobClient, exceptions
 from cp_thirdparty.worker import _failure_policy
 from cp_thirdparty.worker._failure_policy import (
     TABLE,
@@ -254,3 +256,17 @@ def test_no_two_rows_can_be_swapped(index: int, monkeypatch: pytest.MonkeyPatch)
 def test_an_operator_reads_why_a_job_was_not_claimed(name: str, reason: str) -> None:
     """The reason is the library's own and holds no value."""
     assert classify(Step.READ, _ERRORS[name], _NEW).reason == reason
+
+
+_REPORTS = (
+    CustomJobClient.put_job_success_result,
+    CustomJobClient.put_job_failure_result,
+)
+_PARTS_OF_RESULTS = {name for report in _REPORTS for name in inspect.signature(report).parameters} - {"self", "job_id"}
+
+
+@pytest.mark.parametrize("parameter", sorted(_PARTS_OF_RESULTS))
+def test_each_part_of_a_result_can_be_left_out(parameter: str) -> None:
+    """If a parameter of a result breaks a rule, the worker reports the result without its optional parts."""
+    error = exceptions.InvalidRequestError(parameter, "no", is_retry_safe=False)
+    assert classify(Step.REPORT, error, _CLAIMED).next is Next.SIMPLIFY_RESULT

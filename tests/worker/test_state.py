@@ -264,6 +264,8 @@ _FOREIGN: list[tuple[str, str]] = [
     ("arn:aws:states:us-east-1:123456789012:execution:a:b", _NOT_OURS),
     (_GOOD.upper(), _NOT_OURS),
     (_GOOD.replace("cp-state1", "cp-state2"), _NOT_OURS),
+    (_GOOD.replace(":1:", "::", 1), _NOT_OURS),
+    (_GOOD.replace(":1:", ":1234567890:", 1), _NOT_OURS),
     (_GOOD[:-1], _CHANGED),
     (_GOOD.replace("run-1", "run-2"), _CHANGED),
     (_GOOD.replace(":1:", ":2:", 1), _CHANGED),
@@ -302,6 +304,35 @@ def test_a_state_of_another_class_is_refused(state: object) -> None:
         _job(_token(state)).state(Other)
 
 
+def _read_as(kind: type[Any], value: object) -> Any:
+    """Read a state with a value by a class whose field has the type."""
+    return _job(_token(Anything(value))).state(attrs.make_class("Typed", {"value": attrs.field(type=kind)})).value
+
+
+@pytest.mark.parametrize(("kind", "value"), [(str, "1"), (int, 1), (bool, True), (float, 1.5), (float, 1)])
+def test_a_value_of_the_type_of_a_field_is_read(kind: type[Any], value: object) -> None:
+    """An int is also accepted as a float."""
+    read = _read_as(kind, value)
+    assert (type(read), read) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(str, 1), (int, "1"), (int, True), (int, 1.0), (bool, 1), (bool, "true"), (float, "1.5"), (float, True)],
+)
+def test_a_value_of_another_type_is_refused(kind: type[Any], value: object) -> None:
+    """A value is never converted."""
+    with pytest.raises(ContinuationStateError, match=r"the continuation state does not fit Typed \(TypeError\)"):
+        _read_as(kind, value)
+
+
+def test_a_member_that_the_class_does_not_have_is_refused() -> None:
+    """A state of a newer class is not read in part."""
+    model = attrs.make_class("Typed", {"run_id": attrs.field(type=str)})
+    with pytest.raises(ContinuationStateError, match="the continuation state does not fit Typed"):
+        _job(_token(Data("run-1"))).state(model)
+
+
 def test_a_class_that_cannot_be_a_state_is_refused() -> None:
     """A class of another kind is a mistake of the caller."""
     for model in (dict, int, "Scan", None):
@@ -310,6 +341,26 @@ def test_a_class_that_cannot_be_a_state_is_refused() -> None:
 
 
 # --- versions --------------------------------------------------------------------------------------------------------
+
+
+def _class_of_version(number: Any) -> type[Any]:
+    return attrs.make_class("Versioned", {"run_id": attrs.field(type=str)}, class_body={"__state_version__": number})
+
+
+@pytest.mark.parametrize("number", [0, 1, 999_999_999])
+def test_a_version_has_at_most_nine_digits(number: int) -> None:
+    """The lowest and the highest version are written and read."""
+    model = _class_of_version(number)
+    token = _token(model("r"))
+    assert token.startswith(f"cp-state1:{number}:")
+    assert _job(token).state(model) == model("r")
+
+
+@pytest.mark.parametrize("number", [-1, 1_000_000_000, True, 1.0, "2", None])
+def test_another_version_is_refused(number: object) -> None:
+    """A version is an int from 0 to 999,999,999."""
+    with pytest.raises(TypeError, match=r"Versioned\.__state_version__ must be an int from 0 to 999,999,999"):
+        _token(_class_of_version(number)("r"))
 
 
 def _upgrade(version: int, document: dict[str, Any]) -> dict[str, Any]:
