@@ -210,6 +210,17 @@ def test_constants_of_a_class_are_not_fields() -> None:
     assert _structure(_Constants, Value="v", Kind="other") == _Constants("v")
 
 
+@dataclasses.dataclass
+class _Factory:
+    values: list[str] = dataclasses.field(default_factory=lambda: ["a"])
+
+
+def test_a_factory_of_a_dataclass_is_a_default() -> None:
+    """The key of a field with a factory may be absent."""
+    assert _structure(_Factory) == _Factory(["a"])
+    assert _structure(_Factory, Values="b") == _Factory(["b"])
+
+
 # --- validators of attrs ---------------------------------------------------------------------------------------------
 
 _VALIDATORS = attrs.validators
@@ -224,6 +235,15 @@ class _Even:
 
 def _refuse(_instance: object, _field: object, value: object) -> None:
     raise LookupError(value)
+
+
+class _OwnPattern:
+    """A validator of the partner that has the attributes of one of attrs."""
+
+    pattern = _MARKER
+
+    def __call__(self, _instance: object, _field: object, _value: object) -> None:
+        raise LookupError(_MARKER)
 
 
 def _refuse_once() -> Any:
@@ -259,6 +279,7 @@ _RULES: list[tuple[dict[str, Any], Any, str, str]] = [
     ({"validator": [_VALIDATORS.max_len(99), _VALIDATORS.min_len(9)]}, str, _MARKER, _WORDS),
     ({"validator": [_VALIDATORS.min_len(9), _VALIDATORS.in_(["a"])]}, str, _MARKER, _WORDS),
     ({"validator": _refuse}, str, _MARKER, "the class refused the value (LookupError)"),
+    ({"validator": _OwnPattern()}, str, _MARKER, "the class refused the value (LookupError)"),
     ({"converter": _convert}, str, _MARKER, "the class refused the value (KeyError)"),
     (
         {"validator": _VALIDATORS.deep_iterable(_VALIDATORS.in_(["a"]))},
@@ -293,6 +314,20 @@ def test_every_validator_is_reported() -> None:
         "Percent %: must be at most 100",
         "Level: must be one of: low",
     )
+
+
+@attrs.frozen
+class _LateField:
+    name: str = attrs.field(validator=_VALIDATORS.max_len(3))
+    length: int = attrs.field(init=False, converter=int)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "length", len(self.name))
+
+
+def test_a_field_that_the_class_assigns_later_has_no_problem() -> None:
+    """Only the validator is reported, which fails before the class assigns a field that is not an argument."""
+    assert _problems(_LateField, Name=_MARKER) == ("Name: must have at most 3 characters or items",)
 
 
 @attrs.frozen

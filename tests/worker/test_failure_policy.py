@@ -221,6 +221,16 @@ def test_each_failure_at_each_step_has_one_party_and_one_next_step() -> None:
     assert _failing() == []
 
 
+def test_the_parties_of_events_have_documented_names() -> None:
+    """A partner's event handler compares `JobEvent.party` with these strings."""
+    assert {party.name: party.value for party in Party} == {
+        "JOB": "job",
+        "US": "partner",
+        "SERVICE": "service",
+        "UNKNOWN": "unknown",
+    }
+
+
 @pytest.mark.parametrize("index", range(len(TABLE)))
 def test_no_row_can_be_removed(index: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each row decides something that no other row decides in the same way."""
@@ -251,6 +261,7 @@ def test_no_two_rows_can_be_swapped(index: int, monkeypatch: pytest.MonkeyPatch)
         ("InvalidRequestError", "its client token or id breaks a rule"),
         ("ResponseDecodeError", "its details cannot be decoded"),
         ("TransportError", "its details could not be read"),
+        ("NoTokenError", ""),  # the message of the error is the reason
     ],
 )
 def test_an_operator_reads_why_a_job_was_not_claimed(name: str, reason: str) -> None:

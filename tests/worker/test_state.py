@@ -306,7 +306,9 @@ def test_a_state_of_another_class_is_refused(state: object) -> None:
 
 def _read_as(kind: type[Any], value: object) -> Any:
     """Read a state with a value by a class whose field has the type."""
-    return _job(_token(Anything(value))).state(attrs.make_class("Typed", {"value": attrs.field(type=kind)})).value
+    model: Any = attrs.make_class("Typed", {"value": attrs.field(type=kind)})
+    read: Any = _job(_token(Anything(value))).state(model)
+    return read.value
 
 
 @pytest.mark.parametrize(("kind", "value"), [(str, "1"), (int, 1), (bool, True), (float, 1.5), (float, 1)])
