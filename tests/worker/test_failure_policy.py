@@ -225,7 +225,7 @@ def test_the_parties_of_events_have_documented_names() -> None:
     """A partner's event handler compares `JobEvent.party` with these strings."""
     assert {party.name: party.value for party in Party} == {
         "JOB": "job",
-        "US": "partner",
+        "PARTNER": "partner",
         "SERVICE": "service",
         "UNKNOWN": "unknown",
     }
