@@ -9,7 +9,6 @@ import socket
 import subprocess
 import threading
 import time
-import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import botocore.session
 from botocore.config import Config
 
 from cp_thirdparty.worker import DynamoDBJournal, dynamodb_table
+from cp_thirdparty.worker._lease import Lease
 
 # The environment variable with the folder of Node.js, beside which npm has installed dynalite.
 FOLDER = "CP_THIRDPARTY_DYNALITE"
@@ -35,8 +35,8 @@ TABLE_NAME = "jobs"
 
 _TABLES = itertools.count(1)
 
-# The journals that the tests of one module have opened.
-_JOURNALS: weakref.WeakSet[DynamoDBJournal] = weakref.WeakSet()
+# The leases of the journals that the tests of one module have opened.  They outlive a journal that nobody closes.
+_LEASES: list[Lease] = []
 
 
 class Timer:
@@ -73,7 +73,7 @@ class Fleet:
         arguments.setdefault("client", self.client)
         journal = DynamoDBJournal(self.table_name, clock=clock, **arguments)
         self.journals.append(journal)
-        _JOURNALS.add(journal)
+        _LEASES.append(journal._lease)
         return journal
 
     def crash(self, journal: DynamoDBJournal) -> None:
@@ -140,10 +140,10 @@ def moto_client() -> Generator[Any, None, None]:
 
     with mock_aws():
         yield _Locked(create_client())
-    # Otherwise the leases would log that the tables are gone, while later tests look at the log.
-    for journal in tuple(_JOURNALS):
-        journal._lease.stop()
-    _JOURNALS.clear()
+        # Otherwise the leases would log that the tables are gone, while later tests look at the log.
+        for lease in _LEASES:
+            lease.stop()
+        _LEASES.clear()
 
 
 @contextmanager
