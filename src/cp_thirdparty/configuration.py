@@ -194,9 +194,9 @@ def _broken_limits(fields: tuple[Field, ...], description_length: int) -> Iterat
         yield f"has {len(fields)} fields, and an action type has at most {limits.MAX_PROPERTIES} properties"
     for field in fields:
         description = field.key_settings.description
-        if broken := limits.text(field.key, limits.CONFIGURATION_KEY):
+        if broken := limits.check_text(field.key, limits.CONFIGURATION_KEY):
             yield f"{field.name}: its key {broken}"
-        if description is not None and (broken := limits.text(description, description_length)):
+        if description is not None and (broken := limits.check_text(description, description_length)):
             yield f"{field.name}: its description {broken}"
     queryable = [field for field in fields if field.key_settings.queryable]
     if len(queryable) > 1:

@@ -425,16 +425,18 @@ class CurrentRevision(Model):
         cp_thirdparty.exceptions.InvalidRequestError: A field has a wrong type.
     """
 
-    revision: str = attrs.field(validator=verify(limits.string), metadata=limit(limits.text, limits.REVISION))
+    revision: str = attrs.field(
+        validator=verify(limits.check_string), metadata=limit(limits.check_text, limits.REVISION)
+    )
     """The revision id, up to 1,500 characters."""
     change_identifier: str = attrs.field(
-        validator=verify(limits.string), metadata=limit(limits.text, limits.CHANGE_IDENTIFIER)
+        validator=verify(limits.check_string), metadata=limit(limits.check_text, limits.CHANGE_IDENTIFIER)
     )
     """The id of the change, such as a commit id, up to 100 characters."""
-    created: datetime | None = attrs.field(default=None, validator=verify(limits.aware_datetime))
+    created: datetime | None = attrs.field(default=None, validator=verify(limits.check_aware_datetime))
     """When the revision was created, with a time zone; fractions of a second may be lost."""
     revision_summary: str | None = attrs.field(
-        default=None, validator=verify(limits.string), metadata=limit(limits.text, limits.REVISION_SUMMARY)
+        default=None, validator=verify(limits.check_string), metadata=limit(limits.check_text, limits.REVISION_SUMMARY)
     )
     """A description of the revision, up to 2,048 characters."""
 
@@ -451,15 +453,17 @@ class ExecutionDetails(Model):
     """
 
     summary: str | None = attrs.field(
-        default=None, validator=verify(limits.string), metadata=limit(limits.text, limits.EXECUTION_SUMMARY)
+        default=None, validator=verify(limits.check_string), metadata=limit(limits.check_text, limits.EXECUTION_SUMMARY)
     )
     """A description of the state, up to 2,048 characters."""
     external_execution_id: str | None = attrs.field(
-        default=None, validator=verify(limits.string), metadata=limit(limits.text, limits.EXTERNAL_EXECUTION_ID)
+        default=None,
+        validator=verify(limits.check_string),
+        metadata=limit(limits.check_text, limits.EXTERNAL_EXECUTION_ID),
     )
     """The partner's own id of the work, up to 1,500 characters; the console links it to the partner's page."""
     percent_complete: int | None = attrs.field(
-        default=None, validator=verify(limits.integer), metadata=limit(limits.int_in_range, 0, limits.MAX_PERCENT)
+        default=None, validator=verify(limits.check_int), metadata=limit(limits.check_int_range, 0, limits.MAX_PERCENT)
     )
     """0 to 100.  For a smaller or larger number, the client sends 0 or 100."""
 
@@ -478,9 +482,13 @@ class FailureDetails(Model):
 
     type: FailureType = attrs.field(converter=_to_failure_type, validator=verify(_failure_type_rule))
     """The kind of failure.  Its value, such as ``"JobFailed"``, is accepted too."""
-    message: str = attrs.field(validator=verify(limits.string), metadata=limit(limits.text, limits.FAILURE_MESSAGE))
+    message: str = attrs.field(
+        validator=verify(limits.check_string), metadata=limit(limits.check_text, limits.FAILURE_MESSAGE)
+    )
     """The message for the customer, up to 5,000 characters.  It must not contain secrets."""
     external_execution_id: str | None = attrs.field(
-        default=None, validator=verify(limits.string), metadata=limit(limits.text, limits.EXTERNAL_EXECUTION_ID)
+        default=None,
+        validator=verify(limits.check_string),
+        metadata=limit(limits.check_text, limits.EXTERNAL_EXECUTION_ID),
     )
     """The partner's own id of the work, up to 1,500 characters."""

@@ -94,25 +94,25 @@ _TIMES: list[tuple[object, str | None]] = [
 @pytest.mark.parametrize(("value", "maximum", "broken"), _TEXTS, ids=ascii)
 def test_text(value: object, maximum: int, broken: str | None) -> None:
     """A string has 1 to so many code points, all of which can be sent."""
-    assert broken == limits.text(value, maximum)
+    assert broken == limits.check_text(value, maximum)
 
 
 @pytest.mark.parametrize(("value", "maximum", "broken"), _NAMES, ids=ascii)
 def test_name(value: object, maximum: int, broken: str | None) -> None:
     """A name is a string of ASCII letters, digits, ``_`` and ``-``, to its very end."""
-    assert broken == limits.name(value, maximum)
+    assert broken == limits.check_name(value, maximum)
 
 
 @pytest.mark.parametrize(("value", "minimum", "maximum", "broken"), _NUMBERS, ids=repr)
 def test_int_in_range(value: object, minimum: int, maximum: int | None, broken: str | None) -> None:
     """A number is an ``int`` within its range, ends included, and no ``bool``."""
-    assert broken == limits.int_in_range(value, minimum, maximum)
+    assert broken == limits.check_int_range(value, minimum, maximum)
 
 
 @pytest.mark.parametrize(("value", "broken"), _TIMES, ids=str)
 def test_aware_datetime(value: object, broken: str | None) -> None:
     """A time has a zone and a year in UTC."""
-    assert broken == limits.aware_datetime(value)
+    assert broken == limits.check_aware_datetime(value)
 
 
 @given(st.text(st.characters()))
@@ -123,7 +123,7 @@ def test_is_unicode(value: str) -> None:
 
 @given(
     st.one_of(st.text(st.characters(), min_size=4), st.integers(min_value=10_000), st.binary(min_size=4)),
-    st.sampled_from([limits.text, limits.name, limits.int_in_range]),
+    st.sampled_from([limits.check_text, limits.check_name, limits.check_int_range]),
 )
 def test_no_rule_holds_the_value(value: Any, check: Any) -> None:
     """The rules for two values of one kind are the same: they are made of the limits alone."""

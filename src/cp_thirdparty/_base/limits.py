@@ -42,7 +42,7 @@ _QUERYABLE = re.compile(r"[a-zA-Z0-9_-]+")  # pattern of ActionConfigurationQuer
 _VARIABLE = re.compile(r"[A-Za-z0-9@\-_]+")  # pattern of OutputVariablesKey
 
 
-def text(value: object, maximum: int) -> str | None:
+def check_text(value: object, maximum: int) -> str | None:
     """Check a string of 1 to ``maximum`` code points."""
     if not isinstance(value, str):
         return "must be a str"
@@ -53,29 +53,29 @@ def text(value: object, maximum: int) -> str | None:
     return None
 
 
-def string(value: object) -> str | None:
+def check_string(value: object) -> str | None:
     """Check that a value is a string, of any length, because the client truncates it."""
     return None if isinstance(value, str) else "must be a str"
 
 
-def name(value: object, maximum: int) -> str | None:
+def check_name(value: object, maximum: int) -> str | None:
     """Check a provider or version: a string of letters, digits, ``_`` and ``-``."""
     return _check_letters(value, maximum, _NAME)
 
 
 def _check_letters(value: object, maximum: int, letters: re.Pattern[str]) -> str | None:
-    broken = text(value, maximum)
+    broken = check_text(value, maximum)
     if broken is None and isinstance(value, str) and not letters.fullmatch(value):
         return "must have only letters, digits, '_' and '-'"
     return broken
 
 
-def integer(value: object) -> str | None:
+def check_int(value: object) -> str | None:
     """Check that a value is an ``int``.  A ``bool`` is not accepted."""
     return None if isinstance(value, int) and not isinstance(value, bool) else "must be an int"
 
 
-def int_in_range(value: object, minimum: int, maximum: int | None = None) -> str | None:
+def check_int_range(value: object, minimum: int, maximum: int | None = None) -> str | None:
     """Check that a value is an ``int`` from ``minimum`` to ``maximum``.  A ``bool`` is not accepted."""
     if not isinstance(value, int) or isinstance(value, bool):
         return "must be an int"
@@ -84,7 +84,7 @@ def int_in_range(value: object, minimum: int, maximum: int | None = None) -> str
     return None if minimum <= value <= maximum else f"must be from {minimum} to {maximum}"
 
 
-def aware_datetime(value: object) -> str | None:
+def check_aware_datetime(value: object) -> str | None:
     """Check a ``datetime`` with a time zone and a value that UTC can represent."""
     if not isinstance(value, datetime):
         return "must be a datetime"
@@ -97,7 +97,7 @@ def aware_datetime(value: object) -> str | None:
     return None
 
 
-def query_param(value: object) -> str | None:
+def check_query_param(value: object) -> str | None:
     """Check the query of a poll: at most one queryable configuration value by its key."""
     pairs = _pairs(value)
     if pairs is None:
@@ -105,7 +105,7 @@ def query_param(value: object) -> str | None:
     if len(pairs) > 1:
         return "must have at most one entry"
     for key, item in pairs:
-        broken = text(key, CONFIGURATION_KEY)
+        broken = check_text(key, CONFIGURATION_KEY)
         if broken is not None:
             return f"its key {broken}"
         broken = _check_letters(item, QUERYABLE_VALUE, _QUERYABLE)
@@ -114,7 +114,7 @@ def query_param(value: object) -> str | None:
     return None
 
 
-def output_variables(value: object) -> str | None:
+def check_output_variables(value: object) -> str | None:
     """Check the output variables of an action.  AWS documents only a limit for their total size."""
     pairs = _pairs(value)
     if pairs is None:

@@ -83,7 +83,7 @@ class PollPace:
     def __init__(self, *, max_batch_size: int, poll_interval: float | timedelta) -> None:
         self._interval = to_seconds(poll_interval)
         for name, rule in (
-            ("max_batch_size", limits.int_in_range(max_batch_size, 1)),
+            ("max_batch_size", limits.check_int_range(max_batch_size, 1)),
             ("poll_interval", seconds_rule(self._interval, is_optional=False)),
         ):
             if rule is not None:

@@ -93,9 +93,9 @@ class Operations(Generic[_JobT, _DetailsT]):
     ) -> Request[tuple[_JobT, ...]]:
         parameters: list[_Parameter] = [("action_type_id", action_type_id, _action_type_rule(action_type_id))]
         if max_batch_size is not None:
-            parameters.append(("max_batch_size", max_batch_size, limits.int_in_range(max_batch_size, 1)))
+            parameters.append(("max_batch_size", max_batch_size, limits.check_int_range(max_batch_size, 1)))
         if query_param is not None:
-            parameters.append(_read_mapping("query_param", query_param, limits.query_param))
+            parameters.append(_read_mapping("query_param", query_param, limits.check_query_param))
         return _create_request(self.poll, None, parameters, self._decode_jobs, is_repeatable=True)
 
     def request_details(self, job_id: str, *, client_token: str | SecretStr | None = None) -> Request[_DetailsT]:
@@ -128,7 +128,7 @@ class Operations(Generic[_JobT, _DetailsT]):
         if execution_details is not None:
             parameters += [_read_model("execution_details", execution_details, ExecutionDetails, fit_execution_details)]
         if output_variables is not None:
-            name, variables, rule = _read_mapping("output_variables", output_variables, limits.output_variables)
+            name, variables, rule = _read_mapping("output_variables", output_variables, limits.check_output_variables)
             if variables is not None and continuation_token is not None:
                 rule = "must not be given with a continuation_token"
             parameters.append((name, variables, rule))
@@ -173,14 +173,14 @@ _Parameter = tuple[str, Any, str | None]
 
 
 def _read_string(name: str, value: str, maximum: int) -> _Parameter:
-    return name, value, limits.text(value, maximum)
+    return name, value, limits.check_text(value, maximum)
 
 
 def _read_secret(name: str, value: str | SecretStr | None, maximum: int) -> _Parameter:
     if not isinstance(value, (str, SecretStr)):
         return name, None, "must be a str or a SecretStr"
     secret = SecretStr.wrap(value)
-    return name, secret, limits.text(secret.get_secret_value(), maximum)
+    return name, secret, limits.check_text(secret.get_secret_value(), maximum)
 
 
 def _read_mapping(name: str, value: Mapping[str, str], check: Callable[[object], str | None]) -> _Parameter:
@@ -202,8 +202,8 @@ def _action_type_rule(value: object) -> str | None:
     if not isinstance(value, ActionTypeId):
         return "must be an ActionTypeId"
     for part, rule in (
-        ("provider", limits.name(value.provider, limits.ACTION_PROVIDER)),
-        ("version", limits.name(value.version, limits.ACTION_VERSION)),
+        ("provider", limits.check_name(value.provider, limits.ACTION_PROVIDER)),
+        ("version", limits.check_name(value.version, limits.ACTION_VERSION)),
     ):
         if rule is not None:
             return f"{part} {rule}"

@@ -45,7 +45,7 @@ class ConfigurationKey:
         Added ``description``, ``queryable`` and ``key``; the name may be left out.
     """
 
-    name: str | None = attrs.field(default=None, validator=verify(limits.text, limits.CONFIGURATION_KEY))
+    name: str | None = attrs.field(default=None, validator=verify(limits.check_text, limits.CONFIGURATION_KEY))
     """The key as the customer sees it; ``None`` for the field's name in PascalCase."""
     description: str | None = attrs.field(default=None, kw_only=True)
     """The description of the key that the customer reads in the console."""

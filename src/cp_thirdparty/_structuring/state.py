@@ -38,7 +38,7 @@ def encode_state(state: object) -> str:
     else:
         if read == state or model.__eq__ is object.__eq__:  # objects without ``__eq__`` cannot be compared
             token = f"cp-state1:{version}:{_checksum(version, text)}:{text}"
-            broken = limits.text(token, limits.CONTINUATION_TOKEN)
+            broken = limits.check_text(token, limits.CONTINUATION_TOKEN)
             if broken is None:
                 return token
             raise InvalidRequestError("state", f"its continuation token has {len(token):,} characters and {broken}")
@@ -76,7 +76,7 @@ def _version_of(model: Any) -> int:
     if not has_fields(model):
         raise ResultTypeError(f"state: must be of {CLASSES}, not {name}")
     version: int = getattr(model, "__state_version__", 1)
-    if limits.int_in_range(version, 0, 10**9 - 1) is not None:
+    if limits.check_int_range(version, 0, 10**9 - 1) is not None:
         raise ResultTypeError(f"state: {name}.__state_version__ must be an int from 0 to 999,999,999")
     return version
 

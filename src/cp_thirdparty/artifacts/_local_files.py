@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
-from cp_thirdparty._base.limits import int_in_range
+from cp_thirdparty._base.limits import check_int_range
 from cp_thirdparty._core.caller_code import clear_frames
 from cp_thirdparty.artifacts._bounds import TransferStoppedError
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
@@ -98,7 +98,7 @@ def check_max_bytes(max_bytes: int | None) -> None:
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: `max_bytes` is neither an integer of at least 1 nor ``None``.
     """
-    problem = None if max_bytes is None else int_in_range(max_bytes, 1)
+    problem = None if max_bytes is None else check_int_range(max_bytes, 1)
     if problem is not None:
         raise InvalidRequestError("max_bytes", problem)
 

@@ -24,7 +24,7 @@ _CHOICES: Final = {"names": ("portable",) if _IS_WINDOWS else ("posix", "portabl
 
 
 def _positive(_instance: object, field: attrs.Attribute[int], value: int) -> None:
-    broken = limits.int_in_range(value, 1)
+    broken = limits.check_int_range(value, 1)
     if broken is not None:
         raise InvalidRequestError(field.name, broken)
 

@@ -185,7 +185,7 @@ class States:
             entry = self._find_entry_in_progress(job_id, client_token)
             if success.output_variables and success.continuation_token is not None:
                 raise RefusedError("ValidationException", "outputVariables must not be sent with a continuationToken")
-            if limits.output_variables(success.output_variables) is not None:
+            if limits.check_output_variables(success.output_variables) is not None:
                 raise RefusedError("OutputVariablesSizeExceededException", "The output variables are too large")
             self._set_status(entry, status=JobStatus.SUCCEEDED, result=success)
             if success.continuation_token is not None:

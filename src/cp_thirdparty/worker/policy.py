@@ -53,7 +53,7 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
         ("provider", action_type_id.provider, limits.ACTION_PROVIDER),
         ("version", action_type_id.version, limits.ACTION_VERSION),
     ):
-        broken_rule = limits.name(value, maximum)
+        broken_rule = limits.check_name(value, maximum)
         if broken_rule is not None:
             raise InvalidRequestError(f"action_type_id.{name}", broken_rule)
     for name, member in (("category", action_type_id.category), ("owner", action_type_id.owner)):

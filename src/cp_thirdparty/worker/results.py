@@ -50,7 +50,7 @@ class Succeeded:
     current_revision: CurrentRevision | None = attrs.field(default=None, validator=_model_validator(CurrentRevision))
     execution_details: ExecutionDetails | None = attrs.field(default=None, validator=_model_validator(ExecutionDetails))
     output_variables: Mapping[str, str] | None = attrs.field(
-        default=None, validator=[_model_validator(Mapping), verify(limits.output_variables)], hash=False
+        default=None, validator=[_model_validator(Mapping), verify(limits.check_output_variables)], hash=False
     )
 
 
@@ -82,7 +82,7 @@ class Continued:
             such as a secret.
     """
 
-    continuation_token: str = attrs.field(validator=verify(limits.text, limits.CONTINUATION_TOKEN))
+    continuation_token: str = attrs.field(validator=verify(limits.check_text, limits.CONTINUATION_TOKEN))
     current_revision: CurrentRevision | None = attrs.field(default=None, validator=_model_validator(CurrentRevision))
     execution_details: ExecutionDetails | None = attrs.field(default=None, validator=_model_validator(ExecutionDetails))
 
