@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import pytest
 from botocore.config import Config
-from support.artifact_jobs import TOKEN, artifact, job, store
+from support.artifact_jobs import TOKEN, artifact, job, open_store
 from support.scripted_s3 import Change, ReceivedRequest, Response, ScriptedS3
 from support.zip_records import Record, built, deflated
 
@@ -46,7 +46,7 @@ def _open_store(
 ) -> Generator[tuple[ArtifactStore, ScriptedS3], None, None]:
     with (
         ScriptedS3({_PATH: body}, change) as s3,
-        store(
+        open_store(
             _CREDENTIALS,
             s3.endpoint_url,
             inputs=[artifact("MyApp", "MyApp", bucket=_BUCKET)],

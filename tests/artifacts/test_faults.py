@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 import pytest
 from botocore.config import Config
-from support.artifact_jobs import artifact, kms_key, store
+from support.artifact_jobs import artifact, kms_key, open_store
 from support.scripted_s3 import Change, ReceivedRequest, Response, ScriptedS3, crc32, etag, failed
 from support.slow_rows import slow_pairs
 
@@ -66,7 +66,7 @@ def _open_store(
     region_name: str | None = None,
     **bounds: Any,
 ) -> Generator[ArtifactStore]:
-    with store(
+    with open_store(
         _CREDENTIALS,
         s3.endpoint_url,
         inputs=[artifact("MyApp", "MyApp", bucket=_BUCKET)],

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from support.artifact_jobs import artifact, store
+from support.artifact_jobs import artifact, open_store
 from support.scripted_s3 import ScriptedS3
 from support.zip_records import Record, built
 
@@ -27,7 +27,7 @@ _SIZES = {"upload": 3 << 20, "upload in parts": 9 << 20}
 _CHILD = """
 import os, sys, threading
 from pathlib import Path
-from artifacts.test_killed_processes import open_store
+from artifacts.test_killed_processes import open_store_with_places
 
 endpoint_url, way, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 
@@ -35,7 +35,7 @@ def wait(_):
     os.write(1, b"in the middle\\n")
     threading.Event().wait()
 
-with open_store(endpoint_url) as store:
+with open_store_with_places(endpoint_url) as store:
     if way == "download":
         store.download("In", to=folder / "out", progress=wait)
     elif way == "extract":
@@ -47,9 +47,9 @@ with open_store(endpoint_url) as store:
 """
 
 
-def open_store(endpoint_url: str) -> AbstractContextManager[ArtifactStore]:
+def open_store_with_places(endpoint_url: str) -> AbstractContextManager[ArtifactStore]:
     """Return the store of a job with one input and one output."""
-    return store(
+    return open_store(
         _CREDENTIALS,
         endpoint_url,
         inputs=[artifact("In", "in.zip", bucket=_BUCKET)],

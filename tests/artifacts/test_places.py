@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.artifact_jobs import artifact, store
+from support.artifact_jobs import artifact, open_store
 from support.scripted_s3 import ReceivedRequest, Response, ScriptedS3
 
 from cp_thirdparty import Artifact, ArtifactCredentials, ArtifactLocation, ArtifactStore
@@ -60,7 +60,7 @@ def test_a_bucket_has_the_name_of_a_bucket(bucket: str, call: str, tmp_path: Pat
     place = [artifact("A", "key", bucket=bucket)]
     with (
         ScriptedS3() as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=place, outputs=place) as artifact_store,
+        open_store(_CREDENTIALS, s3.endpoint_url, inputs=place, outputs=place) as artifact_store,
         pytest.raises(ArtifactError, match="put artifact 'A': its bucket must have the name"),
     ):
         _CALLS[call](artifact_store, tmp_path / "x")
@@ -76,7 +76,7 @@ def test_a_name_of_a_bucket_is_taken(bucket: str, tmp_path: Path) -> None:
     place = [artifact("A", "key", bucket=bucket)]
     with (
         ScriptedS3({f"/{bucket}/key": b"bytes"}) as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=place) as artifact_store,
+        open_store(_CREDENTIALS, s3.endpoint_url, inputs=place) as artifact_store,
     ):
         assert artifact_store.download("A", to=tmp_path / "x").read_bytes() == b"bytes"
 
@@ -97,7 +97,7 @@ def test_a_key_is_one_that_can_be_asked_for(key: str, rule: str, tmp_path: Path)
     place = [artifact("A", key, bucket=_BUCKET)]
     with (
         ScriptedS3() as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=place) as artifact_store,
+        open_store(_CREDENTIALS, s3.endpoint_url, inputs=place) as artifact_store,
         pytest.raises(ArtifactError, match=rule),
     ):
         artifact_store.download("A", to=tmp_path / "x")
@@ -113,7 +113,7 @@ def test_any_other_key_is_asked_for_as_it_is(key: str, tmp_path: Path) -> None:
     place = [artifact("A", key, bucket=_BUCKET)]
     with (
         ScriptedS3({f"/{_BUCKET}/{key}": b"bytes"}) as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=place) as artifact_store,
+        open_store(_CREDENTIALS, s3.endpoint_url, inputs=place) as artifact_store,
     ):
         assert artifact_store.download("A", to=tmp_path / "x").read_bytes() == b"bytes"
     assert list(tmp_path.iterdir()) == [tmp_path / "x"]
@@ -122,7 +122,7 @@ def test_any_other_key_is_asked_for_as_it_is(key: str, tmp_path: Path) -> None:
 def test_an_error_reports_which_names_there_are(tmp_path: Path) -> None:
     """A name that the job does not have is returned with those that it has."""
     places = [artifact(name, name, bucket=_BUCKET) for name in ("MyApp", "Lib")]
-    with ScriptedS3() as s3, store(_CREDENTIALS, s3.endpoint_url, inputs=places) as artifact_store:
+    with ScriptedS3() as s3, open_store(_CREDENTIALS, s3.endpoint_url, inputs=places) as artifact_store:
         with pytest.raises(ArtifactNotFoundError, match="no input artifact 'Myapp'; it has 'MyApp', 'Lib'"):
             artifact_store.download("Myapp", to=tmp_path / "x")
         with pytest.raises(ArtifactNotFoundError, match="no output artifact 'MyApp'; it has none"):
@@ -135,7 +135,7 @@ def test_an_error_names_ten_of_many_artifacts(tmp_path: Path) -> None:
     expected = r"9x+'… \(2,001 characters\) and 2 more$"
     with (
         ScriptedS3() as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=places) as artifact_store,
+        open_store(_CREDENTIALS, s3.endpoint_url, inputs=places) as artifact_store,
         pytest.raises(ArtifactNotFoundError, match=expected) as caught,
     ):
         artifact_store.download("a", to=tmp_path / "x")
@@ -148,7 +148,7 @@ def test_an_artifact_may_have_no_place(location: ArtifactLocation | None, tmp_pa
     nowhere = [Artifact(name="A", location=location)]
     with (
         ScriptedS3() as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=nowhere) as artifact_store,
+        open_store(_CREDENTIALS, s3.endpoint_url, inputs=nowhere) as artifact_store,
         pytest.raises(ArtifactNotFoundError, match="input artifact 'A' has no place in S3"),
     ):
         artifact_store.download("A", to=tmp_path / "x")
@@ -159,7 +159,7 @@ def test_the_local_file_is_the_caller_s_business(tmp_path: Path) -> None:
     place = [artifact("A", "key", bucket=_BUCKET)]
     with (
         ScriptedS3({f"/{_BUCKET}/key": b"bytes"}) as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=place, outputs=place) as artifact_store,
+        open_store(_CREDENTIALS, s3.endpoint_url, inputs=place, outputs=place) as artifact_store,
     ):
         for way, path, number in (
             (lambda path: artifact_store.download("A", to=path), tmp_path / "nowhere" / "x", errno.ENOENT),
@@ -185,7 +185,7 @@ def test_a_file_replaces_another_only_when_complete(tmp_path: Path) -> None:
     gone: list[bool] = []
     with (
         ScriptedS3({f"/{_BUCKET}/key": b"after"}, vanish) as s3,
-        store(_CREDENTIALS, s3.endpoint_url, inputs=place) as artifact_store,
+        open_store(_CREDENTIALS, s3.endpoint_url, inputs=place) as artifact_store,
     ):
         with pytest.raises(ArtifactError):
             artifact_store.download("A", to=path)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.artifact_jobs import artifact, kms_key, store
+from support.artifact_jobs import artifact, kms_key, open_store
 from support.seaweedfs import BUCKET, FOREIGN_BUCKET, Seaweed
 
 from cp_thirdparty import ArtifactStore
@@ -35,7 +35,7 @@ def _bytes(size: int) -> bytes:
 @pytest.fixture
 def artifact_store(seaweed: Seaweed) -> Iterator[ArtifactStore]:
     """Yield the store of a job with two inputs, of which S3 has one, and one output."""
-    with store(
+    with open_store(
         seaweed.assume_role(),
         seaweed.endpoint_url,
         inputs=[artifact("MyApp", "demo/MyApp", bucket=BUCKET), artifact("Gone", "demo/gone", bucket=BUCKET)],
@@ -94,7 +94,7 @@ def test_a_foreign_bucket_is_refused_by_the_server(seaweed: Seaweed, tmp_path: P
     """What the role may not read or write is an error that names what to allow."""
     path = tmp_path / "x"
     path.write_bytes(b"1")
-    with store(
+    with open_store(
         seaweed.assume_role(),
         seaweed.endpoint_url,
         inputs=[artifact("MyApp", "first", bucket=FOREIGN_BUCKET)],

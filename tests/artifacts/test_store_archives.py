@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.artifact_jobs import artifact, kms_key, store
+from support.artifact_jobs import artifact, kms_key, open_store
 from support.seaweedfs import BUCKET, Seaweed
 
 from cp_thirdparty import ArtifactStore
@@ -27,7 +27,7 @@ from cp_thirdparty.exceptions import (
 @pytest.fixture
 def artifact_store(seaweed: Seaweed) -> Iterator[ArtifactStore]:
     """Yield the artifact store of a job with one input and one output."""
-    with store(
+    with open_store(
         seaweed.assume_role,
         seaweed.endpoint_url,
         inputs=[artifact("MyApp", "archives/MyApp", bucket=BUCKET)],
@@ -57,7 +57,7 @@ def test_an_existing_directory_is_refused_before_the_download(seaweed: Seaweed, 
     """The store keeps the files of the directory and sends no request to S3, where the object is missing."""
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
     missing = artifact("Missing", "archives/Missing", bucket=BUCKET)
-    with store(seaweed.assume_role, seaweed.endpoint_url, inputs=[missing]) as artifact_store:
+    with open_store(seaweed.assume_role, seaweed.endpoint_url, inputs=[missing]) as artifact_store:
         with pytest.raises(ArtifactNotFoundError):
             artifact_store.extract("Missing", to=tmp_path / "src")
         with pytest.raises(ArtifactError, match="to: must not exist"):

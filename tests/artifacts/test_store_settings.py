@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from botocore.loaders import Loader
-from support.artifact_jobs import artifact, job, s3_client, store
+from support.artifact_jobs import artifact, job, open_store, s3_client
 from support.aws_machine import MARKER, Machine, Setup
 
 from cp_thirdparty import ArtifactCredentials, ArtifactStore, SecretStr
@@ -21,7 +21,7 @@ def test_a_setting_that_s3_cannot_use_is_named(machine: Machine, tmp_path: Path)
     inputs = [artifact("MyApp", "first", bucket="bucket")]
     with (
         pytest.raises(InvalidRequestError) as caught,
-        store(credentials, "https://127.0.0.1:9", inputs=inputs) as artifact_store,
+        open_store(credentials, "https://127.0.0.1:9", inputs=inputs) as artifact_store,
     ):
         artifact_store.download("MyApp", to=tmp_path / "x")
     assert str(caught.value) == "AWS_CA_BUNDLE: must be the path of a file with CA certificates"

@@ -20,7 +20,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from support.artifact_jobs import artifact, kms_key, store
+from support.artifact_jobs import artifact, kms_key, open_store
 from support.seaweedfs import BUCKET, Seaweed
 
 from benchmarks.measure import (
@@ -139,7 +139,7 @@ def _print_peak(*, way: str, path: str, endpoint_url: str, **secrets: str) -> No
 
 def _open_store(endpoint_url: str, credentials: ArtifactCredentials) -> Any:
     place = [artifact("Bench", "bench", bucket=BUCKET)]
-    return store(credentials, endpoint_url, inputs=place, outputs=place, encryption_key=kms_key(_KEY_ID))
+    return open_store(credentials, endpoint_url, inputs=place, outputs=place, encryption_key=kms_key(_KEY_ID))
 
 
 def _boto(seaweed: Seaweed, credentials: ArtifactCredentials) -> Any:

@@ -63,7 +63,7 @@ def job(
 
 
 @contextmanager
-def store(
+def open_store(
     credentials: Credentials,
     endpoint_url: str,
     *,
