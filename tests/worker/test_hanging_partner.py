@@ -46,7 +46,8 @@ from cp_thirdparty.worker._async_handlers import AsyncHandlers
 from cp_thirdparty.worker._claimed_job import Stage
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._executors import ExecutorEngine, ThreadEngine
+from cp_thirdparty.worker._engines import ThreadEngine
+from cp_thirdparty.worker._executors import ExecutorEngine
 from cp_thirdparty.worker._poller import Poller
 from cp_thirdparty.worker._processes import ProcessEngine, _Child
 from cp_thirdparty.worker._start_permit import Permits

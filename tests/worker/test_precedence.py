@@ -57,7 +57,7 @@ from cp_thirdparty.worker._bounded_calls import BoundedCalls, SafeClock
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._executors import ThreadEngine
+from cp_thirdparty.worker._engines import ThreadEngine
 from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._isolation import call_partner
 from cp_thirdparty.worker._journal_writer import JournalWriter

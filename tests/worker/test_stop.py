@@ -29,7 +29,7 @@ from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock
 from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ServerError
 from cp_thirdparty.worker import HandedBack, JobWorker, Outcome, WorkerHealth, _loop
-from cp_thirdparty.worker._executors import ThreadEngine
+from cp_thirdparty.worker._engines import ThreadEngine
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._slots import Slots
 

@@ -45,7 +45,7 @@ from cp_thirdparty.worker._async_handlers import AsyncHandlers
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._executors import ThreadEngine
+from cp_thirdparty.worker._engines import ThreadEngine
 from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._steps import Steps

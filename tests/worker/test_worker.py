@@ -1193,7 +1193,7 @@ def test_a_mistake_of_ours_after_the_claim_leaves_the_job_to_a_later_run(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("cp_thirdparty.worker._executors.ThreadEngine.run", fail)
+    monkeypatch.setattr("cp_thirdparty.worker._engines.ThreadEngine.run", fail)
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     (outcome,) = make_worker(service).run_once()
     assert outcome == Released(job=outcome.job, error="ZeroDivisionError")

@@ -14,7 +14,7 @@ from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import ActionTypeId, AnyJob, FailureDetails
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
-from cp_thirdparty.worker._executors import Engine
+from cp_thirdparty.worker._engines import Engine
 from cp_thirdparty.worker._failure_policy import (
     Next,
     NotHeldError,

@@ -18,7 +18,7 @@ from cp_thirdparty.worker import tokens as token_lookup
 from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients
-from cp_thirdparty.worker._executors import Engine
+from cp_thirdparty.worker._engines import Engine
 from cp_thirdparty.worker._failure_policy import UNDECODABLE
 from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._handler_failures import timeout_message

@@ -12,7 +12,7 @@ from cp_thirdparty.exceptions import ThirdPartyError
 from cp_thirdparty.models import AnyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
-from cp_thirdparty.worker._executors import Engine
+from cp_thirdparty.worker._engines import Engine
 from cp_thirdparty.worker._failure_policy import Next, Situation, Step, classify
 from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._journal_writer import JournalWriter

@@ -22,8 +22,9 @@ from cp_thirdparty.worker._child import END, READY, RECORD, STOP, Order, kill_gr
 from cp_thirdparty.worker._child_logs import Levels, write_record
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._emit import Emitter
+from cp_thirdparty.worker._engines import EngineBase
 from cp_thirdparty.worker._event_queue import EventQueue
-from cp_thirdparty.worker._executors import EngineBase, pickle_runner
+from cp_thirdparty.worker._executors import pickle_runner
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
 from cp_thirdparty.worker._start_permit import WITHDRAWN
 from cp_thirdparty.worker._workspace import Workspace

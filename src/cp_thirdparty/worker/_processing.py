@@ -18,7 +18,7 @@ from cp_thirdparty.models import AnyJob, FailureDetails
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Recorder, Stage
 from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._executors import Engine
+from cp_thirdparty.worker._engines import Engine
 from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._handler_failures import timeout_message
 from cp_thirdparty.worker._steps import HoldJob, Steps, hold_without_lease

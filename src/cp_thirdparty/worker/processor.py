@@ -18,7 +18,7 @@ from cp_thirdparty.worker._arguments import check_handling, read_tokens
 from cp_thirdparty.worker._async_handlers import AsyncHandlers, CoroutineRunner, HandlerLoop, is_async_callable
 from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._executors import ThreadEngine
+from cp_thirdparty.worker._engines import ThreadEngine
 from cp_thirdparty.worker._kinds import CUSTOM, THIRD_PARTY, kind_of, kind_of_type
 from cp_thirdparty.worker._processing import Processing, find_cancel_timeout, has_time, run_in_thread
 from cp_thirdparty.worker.events import EventHook, WorkerMetrics

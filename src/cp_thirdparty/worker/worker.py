@@ -35,7 +35,8 @@ from cp_thirdparty.worker._async_handlers import AsyncHandlers
 from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned, SafeClock
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._executors import Engine, ExecutorEngine, ThreadEngine, pickle_runner
+from cp_thirdparty.worker._engines import Engine, ThreadEngine
+from cp_thirdparty.worker._executors import ExecutorEngine, pickle_runner
 from cp_thirdparty.worker._kinds import kind_of_type
 from cp_thirdparty.worker._loop import STOPPED_HEALTH, Loop
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
