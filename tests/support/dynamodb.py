@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,8 +36,8 @@ TABLE_NAME = "jobs"
 
 _TABLES = itertools.count(1)
 
-# The leases of the journals that the tests of one module have opened.  They outlive a journal that nobody closes.
-_LEASES: list[Lease] = []
+# The leases of the journals that the tests of one module have opened; a lease may outlive its journal.
+_LEASES: weakref.WeakSet[Lease] = weakref.WeakSet()
 
 
 class Timer:
@@ -73,7 +74,7 @@ class Fleet:
         arguments.setdefault("client", self.client)
         journal = DynamoDBJournal(self.table_name, clock=clock, **arguments)
         self.journals.append(journal)
-        _LEASES.append(journal._lease)
+        _LEASES.add(journal._lease)
         return journal
 
     def crash(self, journal: DynamoDBJournal) -> None:
@@ -141,7 +142,7 @@ def moto_client() -> Generator[Any, None, None]:
     with mock_aws():
         yield _Locked(create_client())
         # Otherwise the leases would log that the tables are gone, while later tests look at the log.
-        for lease in _LEASES:
+        for lease in tuple(_LEASES):
             lease.stop()
         _LEASES.clear()
 

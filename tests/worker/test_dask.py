@@ -129,27 +129,6 @@ def test_a_process_of_the_cluster_that_dies_with_a_result_fails_its_job(
     assert "Compute Failed" not in f"{cluster.get_worker_logs()} {capfd.readouterr()}"
 
 
-def test_a_note_is_removed_only_after_its_task(service: LocalCodePipeline, cluster: Client) -> None:
-    """While the worker needs the result of a task, Dask may repeat the task, and then the note must be there."""
-    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(8)]
-    with running(_worker(service, cluster, handlers.tell_process, concurrency=1)):
-        until(lambda: all(action.status == "Succeeded" for action in actions))
-        until(lambda: len(_find_changes(cluster, "remove_note", "forgotten")) >= 8)
-    ends = _find_changes(cluster, "run_in_executor", "forgotten")[-8:]
-    removals = _find_changes(cluster, "remove_note", "memory")[-8:]
-    assert all(end < removal for end, removal in zip(ends, removals, strict=True))
-
-
-def _find_changes(cluster: Client, function: str, state: str) -> list[int]:
-    """Return the positions of all changes of tasks to this state, among all changes of tasks."""
-    changes: Any = cluster.run_on_scheduler(_changes)
-    return [number for number, (key, new) in enumerate(changes) if key.startswith(function) and new == state]
-
-
-def _changes(dask_scheduler: Any) -> list[tuple[str, str]]:
-    return [(str(change[0]), str(change[2])) for change in dask_scheduler.transition_log]
-
-
 def test_an_idempotent_handler_runs_again_on_the_cluster(
     service: LocalCodePipeline, cluster: Client, tmp_path: Path
 ) -> None:

@@ -835,7 +835,8 @@ def test_a_job_is_left_when_no_thread_can_be_started(
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     with running(make_worker(service, journal=journal)):
         until(lambda: action.status == left.status == "Succeeded")
-    assert caplog.text.count("cannot be started: the system has no thread left") == 1  # not at each attempt
+    assert caplog.text.count("cannot be started, nor others: the system has no thread left") == 1
+    assert caplog.text.count("jobs can be started again") == 1
 
 
 def test_health_reports_that_no_thread_can_be_started(

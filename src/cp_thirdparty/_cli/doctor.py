@@ -35,7 +35,7 @@ _CHECK_BY_SETTING = {
     **dict.fromkeys(("--region", "AWS_REGION", "AWS_DEFAULT_REGION", "region"), "region"),
     **dict.fromkeys(("--profile", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"), "credentials"),
 }
-# The checks that one call to CodePipeline includes, in the order in which they are done.
+# The checks that one call to CodePipeline includes, in the order of the call's steps.
 _CALL_CHECKS = ("endpoint", "clock", "credentials", "iam", "action type")
 _REMEDIES = {
     "region": "give --region, set AWS_DEFAULT_REGION, or set region in the profile",

@@ -38,7 +38,11 @@ _RULES: Final = {
 def describe_refusal(
     model: type[Any], arguments: Mapping[str, Any], keys: Mapping[str, str], failure: Exception
 ) -> ConfigurationError | JobFailedError:
-    """Return the error to raise; ``keys`` maps names of fields and arguments to the keys that the customer knows."""
+    """
+    Return the error to raise after a class has refused its arguments.
+
+    ``keys`` maps names of fields and arguments to the keys that the customer knows.
+    """
     if isinstance(failure, (ConfigurationError, JobFailedError)):
         return failure
     core = sys.modules.get("pydantic_core")

@@ -68,6 +68,7 @@ class FieldType:
     is_secret: bool = False
 
     def read(self, text: str) -> Any:
+        """Return the value of a string; raise `MismatchError` if the string breaks the rule."""
         value = self.convert(text)
         if value is None:
             raise MismatchError(self.rule)
@@ -193,7 +194,11 @@ def _field(
 
 
 def _strip_annotation(annotation: Any) -> tuple[Any, tuple[Any, ...], bool]:
-    """Return the type that a string is converted to, the arguments of ``Annotated``, and whether it may be ``None``."""
+    """
+    Return a type without ``Annotated`` and ``None``, the arguments of ``Annotated``, and whether it may be ``None``.
+
+    ``Final``, `typing.NewType` and aliases are removed too, also if they are nested in each other.
+    """
     metadata: list[Any] = []
     is_optional = False
     while True:

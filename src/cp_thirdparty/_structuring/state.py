@@ -28,6 +28,7 @@ _TOKEN: Final = re.compile(r"cp-state1:(?P<version>\d{1,9}):(?P<checksum>[0-9a-f
 
 
 def encode_state(state: object) -> str:
+    """Return the continuation token of an object; raise an error if the object cannot be restored from it."""
     model = type(state)
     version = _version_of(model)
     try:

@@ -420,7 +420,7 @@ class WorkerStuckError(CodePipelineJobError):
     """
     Each slot of a worker has a handler that did not end at its job's timeout, so the worker cannot accept jobs.
 
-    The jobs were reported as failed.  A thread cannot be killed, so end the process and start the worker again.
+    The worker has ended these jobs.  A thread cannot be killed, so end the process and start the worker again.
 
     .. versionadded:: 0.2.0
 

@@ -72,8 +72,10 @@ class Starts:
 
     def note_attempt(self, job: ClaimedJob) -> None:
         """Note that a job tries to start its handler; the job is a test if the last handler could not be started."""
-        if self.error is not None:
-            with self._lock:
+        if self.error is None:
+            return
+        with self._lock:
+            if self.error is not None:  # another job may have started its handler meanwhile
                 self._failing.add(job)
 
     def note_failure(self, job: ClaimedJob, error: str) -> NotStartedError:
@@ -83,7 +85,7 @@ class Starts:
             self.error = error
             self._failing = {job, *(each for each in self._failing if not each.is_closed)}
         if is_new:
-            self._emitter.log(logging.ERROR, "handlers cannot be started, so no more jobs are claimed: %s", error)
+            self._emitter.log(logging.ERROR, "handlers cannot be started: %s", error)
         return NotStartedError(error)
 
     def find_error(self, job: ClaimedJob, not_started: NotStarted) -> Exception:
@@ -97,9 +99,11 @@ class Starts:
         if self.error is None:
             return
         with self._lock:
+            is_new = self.error is not None
             self.error = None
             self._failing.clear()
-        self._emitter.log(logging.WARNING, "handlers can be started again")
+        if is_new:
+            self._emitter.log(logging.WARNING, "handlers can be started again")
 
 
 class EngineBase:

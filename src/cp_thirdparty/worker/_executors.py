@@ -7,8 +7,10 @@ import pickle
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
 
@@ -25,7 +27,6 @@ from cp_thirdparty.worker._start_permit import (
     BegunBeforeError,
     Permits,
     begin_once,
-    has_begun,
     is_taken,
     remove_note,
     take_permit,
@@ -40,6 +41,10 @@ _START_SECONDS: Final = 30.0
 
 # Seconds for which `withdraw` waits if the executor is about to report whether the handler was called.
 _REPORT_SECONDS: Final = 1.5
+
+# Seconds for which a note stays in Dask's scheduler after the end of its task.  Dask may repeat the task just then, and
+# the repeated task needs some time until it reads the note.
+_NOTE_SECONDS: Final = 600.0
 
 # Seconds to wait for the executor's `shutdown(wait=False)`, which should return at once.
 _SHUTDOWN_SECONDS: Final = 2.0
@@ -57,8 +62,7 @@ class _Task:
         job: The job.
         permit: The file that the executor's process must remove before it calls the handler.  If this process removes
             the file first, the handler is never called.  ``None`` for executors that may run on other machines.
-        future: The future that the executor returned; ``None`` before that, if `submit` raised an exception, and after
-            the end.
+        future: The future that the executor returned; ``None`` before that, or if `submit` raised an exception.
         remove_note: Removes the note of the start from Dask's scheduler; ``None`` for other executors.
         is_withdrawn: Whether this process removed the permit, so that the handler is never called for this task.
         is_started: Whether the call of the handler was noted in `Starts`.
@@ -100,10 +104,8 @@ class _Task:
 
     def wait_for_report(self) -> None:
         """Wait a short time until the task ends, if the executor is about to report whether the handler was called."""
-        if self._is_submitted.wait(_REPORT_SECONDS):
-            future = self.future
-            if future is not None and future.done():
-                self._has_ended.wait(_REPORT_SECONDS)
+        if self._is_submitted.wait(_REPORT_SECONDS) and self.future is not None and self.future.done():
+            self._has_ended.wait(_REPORT_SECONDS)
 
 
 @attrs.define(eq=False)
@@ -133,6 +135,7 @@ class ExecutorEngine(EngineBase):
         self._pool: _Pool | None = self._create_pool()
         self._tasks: dict[str, _Task] = {}
         self._permits = Permits()
+        self._removals: deque[tuple[float, Callable[[], object]]] = deque()  # since when a note is not needed
 
     def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception | None:
         """Send the job, without its details and secrets, to the executor, and wait until the handler ends."""
@@ -151,9 +154,8 @@ class ExecutorEngine(EngineBase):
                 del self._tasks[job.offer.job_id]
                 if not self._tasks:
                     self._permits.remove()
-            has_ended, task.future = task.future is not None and task.future.done(), None
-            if has_ended and task.remove_note is not None:  # without a future, Dask never runs the task again
-                call_partner(task.remove_note)
+            if task.remove_note is not None:
+                self._remove_old_notes(task.remove_note)
 
     def withdraw(self, job: ClaimedJob) -> bool:
         """Prevent the call of a job's handler; return ``False`` if the handler was called, or may have been."""
@@ -199,7 +201,7 @@ class ExecutorEngine(EngineBase):
         """Wait for the end of a task, and return what `run` returns."""
         try:
             handler_run = self._wait_for(future, task)
-            if note and isinstance(handler_run, NotStarted) and self._has_begun(pool, task, note):
+            if note and isinstance(handler_run, NotStarted) and self._may_have_begun(pool, task, note):
                 return self._note_end(pool, task, BegunBeforeError())
         except BaseException as error:  # noqa: BLE001 - Dask raises its own error classes
             return self._note_end(pool, task, error)
@@ -210,9 +212,17 @@ class ExecutorEngine(EngineBase):
             self._note_start(task)
         return handler_run
 
-    def _has_begun(self, pool: _Pool, task: _Task, note: str) -> bool:
-        """Return whether a handler has begun, in a process that has ended; return ``True`` if this cannot be found."""
-        future: Future[bool] | Raised = call_partner(lambda: _as_future(pool.executor.submit(has_begun, note)))
+    def _remove_old_notes(self, remove: Callable[[], object]) -> None:
+        """Remove the notes of tasks that ended some time ago; ``remove`` does it for the task that ends now."""
+        now = time.monotonic()
+        self._removals.append((now, remove))
+        while self._removals and self._removals[0][0] <= now - _NOTE_SECONDS:
+            with suppress(IndexError):  # another thread was faster
+                call_partner(self._removals.popleft()[1])
+
+    def _may_have_begun(self, pool: _Pool, task: _Task, note: str) -> bool:
+        """Return whether the handler of a task was called, or may have been; otherwise prevent that it is called."""
+        future: Future[bool] | Raised = call_partner(lambda: _as_future(pool.executor.submit(begin_once, note)))
         if isinstance(future, Raised):
             return True
         ended = threading.Event()
@@ -221,7 +231,7 @@ class ExecutorEngine(EngineBase):
             if task.job.cancelled.is_set():
                 future.cancel()
                 return True
-        return future.result() is not False
+        return future.cancelled() or future.exception() is not None or future.result() is not True
 
     def _note_end(self, pool: _Pool, task: _Task, error: BaseException) -> Exception:
         """Return the error for a task whose future failed, which shows that the executor has lost the task."""

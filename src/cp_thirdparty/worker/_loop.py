@@ -380,7 +380,6 @@ class Loop:
         self._ending.add(job.offer.job_id)
         try:
             threading.Thread(target=self._run_and_close, args=(job, end), daemon=True).start()
-            self._delayed.discard(job.offer.job_id)
         except RuntimeError as failure:  # the system has no thread left: the next tick tries again
             if job.offer.job_id not in self._delayed:
                 self._log_job(logging.ERROR, "job=%s cannot be ended now: %s", job, type(failure).__name__)
@@ -424,6 +423,7 @@ class Loop:
         if not job.end(outcome):
             return  # another thread has ended it
         self._ending.discard(job.offer.job_id)
+        self._delayed.discard(job.offer.job_id)
         try:
             self._note_outcome(job, outcome)
             self._emit(outcome, details=job.details, seconds=self._settings.clock() - job.began_at)

@@ -213,11 +213,13 @@ class Poller:
         now = self._settings.clock()
         is_started = self._slots.start(ClaimedJob(offer, recorder=self._writer, began_at=now, entry=entry))
         is_refused = not is_started and not self._stopping.is_set()  # slots that are closed refuse jobs too
-        is_new = is_refused and self.start_error is None
+        was_refused = self.start_error is not None
         self.start_error = RuntimeError.__name__ if is_refused else None
-        if is_new:  # not at each attempt: the next one may follow at once
-            message = "job=%s cannot be started: the system has no thread left"
+        if is_refused and not was_refused:  # the next attempts, with this job or others, may follow at once
+            message = "job=%s cannot be started, nor others: the system has no thread left"
             self._settings.emitter.log(logging.ERROR, message, offer.job_id, offer=offer)
+        elif was_refused and is_started:
+            self._settings.emitter.log(logging.WARNING, "jobs can be started again")
         return is_started
 
     def _is_time_to_poll(self) -> bool:

@@ -7,8 +7,9 @@ removes the permit first, the handler is never called.
 
 On a Dask cluster, a handler must begin only once.  Dask runs a task again if a process has ended that ran the task or
 stored its result.  Dask never runs a task in two processes at the same time, so it is enough to note the start of the
-handler in the scheduler of Dask.  A repeated task may not come as far as this note, for example if it has no client
-token.  So whenever a task reports that it did not call the handler, the worker looks whether there is a note.
+handler in the scheduler of Dask.  A repeated task can fail before it reads the note, for example because it has no
+client token.  So if a task reports that it did not call the handler, the worker tries to set the note itself: then a
+task that still runs does not call the handler any more, and the worker knows whether another one has.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def take_permit(path: str) -> bool:
 
 
 class BegunBeforeError(Exception):
-    """The handler has already begun in another process of the cluster, which has ended."""
+    """The handler of a repeated task has begun before, or may have.  Events and logs have the name of this class."""
 
 
 def begin_once(note: str) -> bool:
@@ -71,13 +72,6 @@ def begin_once(note: str) -> bool:
         return False
     event.set()
     return True
-
-
-def has_begun(note: str) -> bool:
-    """Return whether Dask's scheduler has the note of `begin_once`."""
-    from distributed import Event  # noqa: PLC0415
-
-    return bool(Event(note).is_set())
 
 
 def remove_note(note: str) -> None:

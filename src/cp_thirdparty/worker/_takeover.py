@@ -142,8 +142,8 @@ def mark_crash(entry: JournalEntry, *, is_cause: bool) -> JournalEntry:
 
     Args:
         entry: A job of the owner.
-        is_cause: Whether this job is the only one that can have ended the process.  Then its crashes
-            increase by one; otherwise it becomes a suspect.
+        is_cause: Whether this job is the only one that can have ended the process.  Then ``crashes`` increases by one;
+            otherwise the job becomes a suspect.
     """
     if entry.state is not JournalState.RUNNING:
         return entry
