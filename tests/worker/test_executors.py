@@ -833,6 +833,7 @@ def test_without_a_place_for_files_a_job_counts_as_begun(
 
 _NOTES: set[str] = set()
 _PROBLEMS: list[Exception | None] = []
+_SUBMITTED: list[tuple[Any, ...]] = []  # arguments
 
 
 class _Event:
@@ -869,6 +870,8 @@ class _Cluster(Executor):
         self._pool = ThreadPoolExecutor(1)
 
     def submit(self, function: Any, /, *arguments: Any, **parameters: Any) -> Any:
+        _SUBMITTED.append(arguments)
+
         def run() -> Any:
             for _ in range(self._repeats if len(arguments) > 1 else 0):
                 function(*arguments, **parameters)
@@ -944,9 +947,10 @@ def test_notes_are_removed_later(service: LocalCodePipeline, monkeypatch: pytest
 def test_a_job_waits_for_a_scheduler_that_cannot_be_reached(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Its handler has not begun, so it is started again."""
+    """Its handler has not begun, so it is started again, and a repetition of the first task cannot call it."""
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Event=_Event))
     monkeypatch.setitem(globals(), "_PROBLEMS", [TimeoutError()])
+    monkeypatch.setitem(globals(), "_SUBMITTED", [])
     events: list[JobEvent] = []
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     handler = partial(handlers.note_job, path=str(tmp_path / "begun"))
@@ -954,6 +958,8 @@ def test_a_job_waits_for_a_scheduler_that_cannot_be_reached(
         until(lambda: action.status == "Succeeded")
     assert [event.detail for event in events if event.name == "executor_failed"] == ["TimeoutError"]
     assert len((tmp_path / "begun").read_text(encoding="utf-8").splitlines()) == 1
+    may_begin = next(arguments[-1] for arguments in _SUBMITTED if len(arguments) > 1)
+    assert not may_begin()
 
 
 def test_a_process_may_not_begin_a_job_that_was_taken_back(service: LocalCodePipeline, tmp_path: Path) -> None:
