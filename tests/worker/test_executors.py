@@ -930,6 +930,41 @@ def test_a_repeated_task_that_fails_before_its_note_calls_no_handler_again(
     assert len((tmp_path / "begun").read_text(encoding="utf-8").splitlines()) == 1
 
 
+class _Unreachable(_Cluster):
+    """A cluster that accepts nothing, or does nothing, after the task of a job has ended."""
+
+    __module__ = _Cluster.__module__
+
+    def __init__(self, *, is_closed: bool) -> None:
+        super().__init__()
+        self._is_closed = is_closed
+
+    def submit(self, function: Any, /, *arguments: Any, **parameters: Any) -> Any:
+        if len(arguments) > 1:
+            return super().submit(function, *arguments, **parameters)
+        if self._is_closed:
+            raise RuntimeError("closed")
+        return Future()
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_handler_may_have_begun_if_nobody_answers(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, is_closed: bool
+) -> None:
+    """Its task reports that it was not called, and the cluster cannot confirm this: it is not called again."""
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Event=_Event))
+    monkeypatch.setitem(globals(), "_PROBLEMS", [TimeoutError()])
+    monkeypatch.setattr(_executors, "_TICK", 0.02)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    handler = partial(handlers.note_job, path=str(tmp_path / "begun"))
+    with running(_worker(service, handler, partial(_Unreachable, is_closed=is_closed), job_timeout=2.0)):
+        until(lambda: action.status == "Failed")
+    assert isinstance(action.result, FailureDetails)
+    words = "ended unexpectedly" if is_closed else "took longer than 2 seconds"
+    assert words in action.result.message
+    assert not (tmp_path / "begun").exists()
+
+
 def test_notes_are_removed_later(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A repeated task may still read the note of a task that has ended, so a later task removes it."""
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Event=_Event))

@@ -72,10 +72,8 @@ class Starts:
 
     def note_attempt(self, job: ClaimedJob) -> None:
         """Note that a job tries to start its handler; the job is a test if the last handler could not be started."""
-        if self.error is None:
-            return
         with self._lock:
-            if self.error is not None:  # another job may have started its handler meanwhile
+            if self.error is not None:
                 self._failing.add(job)
 
     def note_failure(self, job: ClaimedJob, error: str) -> NotStartedError:
@@ -96,8 +94,6 @@ class Starts:
 
     def note_start(self) -> None:
         """Note that a handler was called, so that handlers can be started."""
-        if self.error is None:
-            return
         with self._lock:
             is_new = self.error is not None
             self.error = None
