@@ -10,7 +10,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
 
@@ -214,11 +213,13 @@ class ExecutorEngine(EngineBase):
 
     def _remove_old_notes(self, remove: Callable[[], object]) -> None:
         """Remove the notes of tasks that ended some time ago; ``remove`` does it for the task that ends now."""
-        now = time.monotonic()
-        self._removals.append((now, remove))
-        while self._removals and self._removals[0][0] <= now - _NOTE_SECONDS:
-            with suppress(IndexError):  # another thread was faster
-                call_partner(self._removals.popleft()[1])
+        old: list[Callable[[], object]] = []
+        with self._lock:
+            self._removals.append((time.monotonic(), remove))
+            while self._removals and self._removals[0][0] <= time.monotonic() - _NOTE_SECONDS:
+                old.append(self._removals.popleft()[1])
+        for each in old:
+            call_partner(each)
 
     def _may_have_begun(self, pool: _Pool, task: _Task, note: str) -> bool:
         """Return whether the handler of a task was called, or may have been; otherwise prevent that it is called."""
