@@ -193,7 +193,7 @@ class JournalConformance:
                 _check("recover()", journal.recover(SCOPE), Recovered(entries=(entry,), set_aside=()))
                 _check("jobs() after recover()", [each for each in journal.jobs() if each.job == job], [entry])
 
-    def test_a_job_in_work_is_not_claimed(self) -> None:
+    def test_an_unfinished_job_is_not_claimed(self) -> None:
         """A claim is refused until the job is finished, and then starts a new entry."""
         with self._open() as (journal, clock):
             journal.claim(JOB, SCOPE)
@@ -227,7 +227,7 @@ class JournalConformance:
             _check("jobs() after withdraw()", list(journal.jobs()), [])
             _check("claim() after withdraw()", journal.claim(JOB, SCOPE), True)
 
-    def test_crashes_and_suspicion_are_recorded(self) -> None:
+    def test_crashes_and_suspects_are_recorded(self) -> None:
         """`recover` returns the values that `running` recorded; claimed_at keeps its first value."""
         with self._open() as (journal, clock):
             journal.claim(JOB, SCOPE)
@@ -291,7 +291,7 @@ class JournalConformance:
             _check("recover() of another scope", _ids(journal.recover(OTHER_SCOPE)), [])
             _check("recover() of its scope", _ids(journal.recover(SCOPE)), [JOB.job_id])
 
-    def test_one_object_has_a_job_id_in_one_scope(self) -> None:
+    def test_a_journal_refuses_a_second_job_with_the_same_id(self) -> None:
         """A journal object finds its jobs by id, so it refuses a second job with the id of a job that it has."""
         with self._open() as (journal, _):
             journal.claim(JOB, SCOPE)
@@ -361,7 +361,7 @@ class JournalConformance:
 
     # --- several workers
 
-    def test_a_living_worker_keeps_its_jobs(self) -> None:
+    def test_a_running_worker_keeps_its_jobs(self) -> None:
         """No other worker claims, recovers or changes the jobs of a running worker."""
         for journal, other in self._open_several(2):
             journal.claim(JOB, SCOPE)
@@ -386,7 +386,7 @@ class JournalConformance:
             _check("recover() after close()", found, [(JOB, JournalState.RUNNING, 0)])
             _check("jobs", sorted(_states(other.jobs())), [JOB.job_id, OTHER.job_id])
 
-    def test_a_job_that_ran_alone_counts_a_crash(self) -> None:
+    def test_a_crash_is_counted_if_one_job_ran(self) -> None:
         """Only ``crashes`` of the running job increases; the other jobs of the crashed worker do not change."""
         for journal, other in self._open_several(2):
             for job_id, change in _CHANGES.items():
@@ -425,7 +425,7 @@ class JournalConformance:
             found = [(entry.crashes, entry.is_suspect) for entry in third.recover(SCOPE).entries]
             _check("crashes and is_suspect after two crashes", found, [(2, False)])
 
-    def test_a_suspect_that_dies_alone_counts_a_crash(self) -> None:
+    def test_a_crash_is_counted_if_one_suspect_ran(self) -> None:
         """``crashes`` of a suspect that ran alone increases, and the job stays a suspect."""
         for journal, other in self._open_several(2):
             journal.claim(JOB, SCOPE)
@@ -438,7 +438,7 @@ class JournalConformance:
             (entry,) = other.recover(SCOPE).entries
             _check("crashes and is_suspect after release()", (entry.crashes, entry.is_suspect), (1, True))
 
-    def test_a_job_that_ran_alone_takes_the_crash(self) -> None:
+    def test_a_crash_is_counted_only_for_the_job_that_ran_alone(self) -> None:
         """If one job ran alone, other running jobs, which waited for its end, do not change."""
         for journal, other in self._open_several(2):
             for job in (JOB, OTHER):
