@@ -228,7 +228,7 @@ def s3_responses(directory: Path) -> Generator[Case]:
 
         with (
             _raw_server(respond) as endpoint_url,
-            artifact_jobs.store(
+            artifact_jobs.open_store(
                 _CREDENTIALS, endpoint_url, inputs=inputs, outputs=outputs, options={"config": _ONCE}
             ) as store,
         ):
