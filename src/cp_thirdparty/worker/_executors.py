@@ -226,8 +226,7 @@ class ExecutorEngine(EngineBase):
         future: Future[bool] | Raised = call_partner(lambda: _as_future(pool.executor.submit(begin_once, note)))
         if isinstance(future, Raised):
             return True
-        ended = threading.Event()
-        future.add_done_callback(lambda _: ended.set())
+        ended = _end_event(future)
         while not ended.wait(_TICK):
             if task.job.cancelled.is_set():
                 future.cancel()
@@ -279,8 +278,7 @@ class ExecutorEngine(EngineBase):
 
     def _wait_for(self, future: Future[HandlerRun | NotStarted], task: _Task) -> HandlerRun | NotStarted | None:
         began_at = time.monotonic()
-        ended = threading.Event()
-        future.add_done_callback(lambda _: ended.set())
+        ended = _end_event(future)
         while not ended.wait(_TICK):
             if task.is_withdrawn:
                 future.cancel()
@@ -313,6 +311,13 @@ def _as_future(returned: Any) -> Future[Any]:
     failed: Future[Any] = Future()
     failed.set_exception(TypeError())
     return failed
+
+
+def _end_event(future: Future[Any]) -> threading.Event:
+    """Return an event that is set when a future ends."""
+    ended = threading.Event()
+    future.add_done_callback(lambda _: ended.set())
+    return ended
 
 
 def _shut_down(pool: _Pool, emitter: Emitter) -> None:
