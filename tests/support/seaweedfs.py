@@ -121,6 +121,8 @@ class Seaweed:
                         f"-dir={self._directory / 'data'}",
                     ),
                     *("-volume.max=50", "-master.volumeSizeLimitMB=256", "-master.telemetry=false"),
+                    # By default it creates no volume on a disk of which less than 1 % is free.
+                    "-volume.minFreeSpace=10MiB",
                     *("-s3", "-s3.port.iceberg=0", "-s3.port.lance=0"),
                     *(f"-s3.config={self._directory / 's3.json'}", f"-s3.iam.config={self._directory / 'iam.json'}"),
                     *options,
