@@ -17,7 +17,7 @@ from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archi
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_tree import Tree
 from cp_thirdparty.artifacts._staging import Staging
-from cp_thirdparty.artifacts._zip_directory import read_directory
+from cp_thirdparty.artifacts._zip_entries import read_entries
 from cp_thirdparty.artifacts._zip_layout import has_descriptor
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, UnsafeArchiveError
 
@@ -55,7 +55,7 @@ def test_directories_with_entries_count_as_entries(tmp_path: Path) -> None:
 def test_an_archive_that_is_shorter_than_its_size_is_refused() -> None:
     """A file that is truncated after its size was read is refused like any other truncated one."""
     with pytest.raises(UnsafeArchiveError, match=r"^a truncated archive"):
-        read_directory(io.BytesIO(built(Record())[:-1]), len(built(Record())), ArchiveLimits(), Tree(ArchiveLimits()))
+        read_entries(io.BytesIO(built(Record())[:-1]), len(built(Record())), ArchiveLimits(), Tree(ArchiveLimits()))
 
 
 @pytest.mark.parametrize("piece", range(1, 40))
@@ -133,8 +133,8 @@ def test_the_case_of_a_file_system_is_probed(tmp_path: Path) -> None:
         assert staging.is_case_insensitive() == (tmp_path / "A").exists()
 
 
-# Writes one piece, and sends itself a signal. A signal of another process can come just before a call that blocks, which
-# then does not return earlier: Python has no chance to raise `KeyboardInterrupt`.
+# Writes one piece, and sends itself a signal. A signal of another process can come just before a call that blocks. The
+# call then does not return earlier, and Python has no chance to raise `KeyboardInterrupt`.
 _CHILD = """
 import os, signal, sys
 from pathlib import Path
@@ -159,8 +159,8 @@ def test_a_process_that_is_ended_leaves_no_part_of_a_directory(tmp_path: Path, n
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "data.bin").write_bytes(b"x" * _MIB)
     create_archive(tmp_path / "source", to=tmp_path / "a.zip")
-    arguments = [str(tmp_path / "a.zip"), str(tmp_path / "out"), str(int(number))]
-    child = subprocess.run([sys.executable, "-c", _CHILD, *arguments], stderr=subprocess.DEVNULL, timeout=60)
+    command = [sys.executable, "-c", _CHILD, str(tmp_path / "a.zip"), str(tmp_path / "out"), str(int(number))]
+    child = subprocess.run(command, stderr=subprocess.DEVNULL, timeout=60, check=False)
     assert child.returncode == -number
     assert not (tmp_path / "out").exists()
     assert len(list(tmp_path.glob(".cp-thirdparty-*"))) == left

@@ -1281,7 +1281,7 @@ def test_a_created_archive_has_a_central_directory_that_is_accepted(
     source = _make(tmp_path / "source")
     endings: list[str] = []
     for longest in range(380, 1000, 40):
-        for module in ("create", "_zip_directory"):
+        for module in ("create", "_zip_records"):
             monkeypatch.setattr(f"cp_thirdparty.artifacts.{module}.LONGEST_DIRECTORY", longest)
         try:
             create_archive(source, to=tmp_path / f"{longest}.zip")

@@ -813,7 +813,7 @@ def test_a_directory_of_the_archive_that_is_too_long_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The directory of an archive is read at once, so it is bounded."""
-    monkeypatch.setattr("cp_thirdparty.artifacts._zip_directory.LONGEST_DIRECTORY", 50)
+    monkeypatch.setattr("cp_thirdparty.artifacts._zip_records.LONGEST_DIRECTORY", 50)
     _refuse(tmp_path, built(_GOOD), "", rules.CENTRAL)
 
 
@@ -890,14 +890,14 @@ def test_a_file_that_shrinks_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     module: Any = importlib.import_module("cp_thirdparty.artifacts._extraction")
     archive = tmp_path / "a.zip"
     archive.write_bytes(built(Record(content=b"x" * (1 << 20))))
-    read = module.read_directory
+    read = module.read_entries
 
     def cut(*arguments: object) -> object:
         entries: object = read(*arguments)
         archive.write_bytes(archive.read_bytes()[: 1 << 19])
         return entries
 
-    monkeypatch.setattr(module, "read_directory", cut)
+    monkeypatch.setattr(module, "read_entries", cut)
     with pytest.raises(UnsafeArchiveError, match="a truncated archive"):
         extract_archive(archive, to=tmp_path / "out")
 

@@ -13,7 +13,7 @@ from support.artifact_jobs import TOKEN, artifact, job
 from support.zip_records import Record, built
 
 from cp_thirdparty import Artifact, ArtifactCredentials, ArtifactStore, JobDetails
-from cp_thirdparty.artifacts import _zip_directory, extract_archive
+from cp_thirdparty.artifacts import _zip_records, extract_archive
 from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError, UnsafeArchiveError
 
 _CREDENTIALS = ArtifactCredentials(access_key_id="ASIAJOB", secret_access_key="secret", session_token="token")
@@ -121,7 +121,7 @@ def test_extra_fields_are_read_up_to_a_limit(
 ) -> None:
     """100,000 local headers may have 16,000 empty fields each; zeros that align data are one step."""
     counting = _Counting()
-    monkeypatch.setattr(_zip_directory, "_EXTRA", counting)
+    monkeypatch.setattr(_zip_records, "_EXTRA", counting)
     (tmp_path / "a.zip").write_bytes(built(Record(local={"extra": extra})))
     found = ""
     try:

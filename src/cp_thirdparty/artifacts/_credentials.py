@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
@@ -10,11 +11,12 @@ from typing import Any, Final
 import attrs
 from botocore.credentials import RefreshableCredentials
 
+from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.exceptions import ArtifactError, CredentialsError, ThirdPartyError
 from cp_thirdparty.models import AnyJobDetails, ArtifactCredentials
 from cp_thirdparty.secrets import SecretStr
 
-__all__ = ["JobCredentials", "NotRenewable", "check_credentials"]
+__all__ = ["JobCredentials", "NotRenewable", "check_credentials", "create_credentials"]
 
 # CodePipeline does not report when the credentials expire.  AWS's own Jenkins plug-in assumes 15 minutes, too.
 _LIFETIME: Final = timedelta(minutes=15)
@@ -144,6 +146,29 @@ class JobCredentials(RefreshableCredentials):
             "token": given.session_token.get_secret_value(),
             "expiry_time": (self._now() + _LIFETIME).isoformat(),
         }
+
+
+def create_credentials(
+    client: ThirdPartyJobClient | CustomJobClient | NotRenewable,
+    details: AnyJobDetails,
+    client_token: SecretStr | None,
+    clock: Callable[[], float],
+) -> JobCredentials:
+    """
+    Return the credentials of a job.
+
+    Args:
+        client: The client that reads the details of the job again.
+        details: The details of the job, with all three credentials.
+        client_token: The client token of a third-party job; ``None`` for another job.
+        clock: Returns the current time in seconds since 1970.
+    """
+    if isinstance(client, NotRenewable):
+        return JobCredentials(details, None, clock, client.credentials_expire_at)
+    if isinstance(client, CustomJobClient):
+        return JobCredentials(details, functools.partial(client.get_job_details, details.id), clock)
+    read = functools.partial(client.get_third_party_job_details, details.id, client_token=client_token or "")
+    return JobCredentials(details, read, clock)
 
 
 def _secrets(details: AnyJobDetails) -> tuple[SecretStr, ...]:

@@ -16,7 +16,7 @@ from cp_thirdparty.artifacts._local_files import check_space, replace_failure
 from cp_thirdparty.artifacts._staging import Staging
 from cp_thirdparty.artifacts._transfer import Reporter
 from cp_thirdparty.artifacts._zip_content import copy_content
-from cp_thirdparty.artifacts._zip_directory import Entry, read_directory
+from cp_thirdparty.artifacts._zip_entries import Entry, read_entries
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 
 __all__ = ["Extraction", "extract_file"]
@@ -81,7 +81,7 @@ class Extraction:
     def _check(self, file: BinaryIO, tree: Tree) -> int:
         """Check all that can be checked before something is written; return the total size of the files in bytes."""
         size = 0
-        for entry in read_directory(file, os.fstat(file.fileno()).st_size, self._limits, tree):
+        for entry in read_entries(file, os.fstat(file.fileno()).st_size, self._limits, tree):
             size += entry.size
             rule = None
             if entry.node.kind == "link":

@@ -1,21 +1,22 @@
-"""Find the S3 object of an artifact, and check its bucket name and its key before a request is sent."""
+"""Find the S3 object of an artifact, and check where it is before a request is sent."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
 import attrs
 
 from cp_thirdparty._base.text import show_repr
-from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError
+from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError, InvalidRequestError
 from cp_thirdparty.models import Artifact
 
-__all__ = ["ObjectLocation", "find_location", "is_private_endpoint"]
+__all__ = ["ObjectLocation", "check_bucket_owner", "check_endpoint", "find_location", "map_by_name"]
 
 # Bucket names come from customers and are untrusted.  Only names that follow the "General purpose bucket naming rules"
 # of the S3 user guide are accepted.  So ARNs are refused.  Names with the suffixes below are refused too, because they
@@ -24,6 +25,7 @@ __all__ = ["ObjectLocation", "find_location", "is_private_endpoint"]
 _BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ADDRESS = re.compile(r"[0-9]+(\.[0-9]+){3}")
 _RESERVED_SUFFIXES: Final = ("-s3alias", "--ol-s3", "--op-s3", ".mrap", "--x-s3", "--xa-s3", "--table-s3")
+_ACCOUNT_ID = re.compile(r"[0-9]{12}")
 # The limit of S3, in bytes of UTF-8: "Creating object key names" in the S3 user guide.
 _MAX_KEY_BYTES: Final = 1024
 # Maximum number of names of artifacts that an error message shows.
@@ -53,6 +55,22 @@ class ObjectLocation:
 
     def __str__(self) -> str:
         return f"{self.direction} artifact {show_repr(self.name)}"
+
+
+def map_by_name(artifacts: Iterable[Artifact], direction: str) -> Mapping[str, Artifact]:
+    """
+    Return a mapping from names to artifacts.
+
+    Raises:
+        cp_thirdparty.exceptions.ArtifactError: Two artifacts have the same name.
+    """
+    found: dict[str, Artifact] = {}
+    for artifact in artifacts:
+        if artifact.name in found:
+            raise ArtifactError(f"the job has two {direction} artifacts {show_repr(artifact.name)}")
+        if artifact.name is not None:
+            found[artifact.name] = artifact
+    return MappingProxyType(found)
 
 
 def find_location(
@@ -91,7 +109,21 @@ def _find_violation(bucket: str, key: str) -> str | None:
     return None
 
 
-def is_private_endpoint(url: str) -> bool:
+def check_bucket_owner(expected_bucket_owner: str | None) -> InvalidRequestError | None:
+    """Return an error if the argument is not the id of an AWS account, and ``None`` otherwise."""
+    if expected_bucket_owner is None or _ACCOUNT_ID.fullmatch(expected_bucket_owner):
+        return None
+    return InvalidRequestError("expected_bucket_owner", "must be an account id of 12 digits")
+
+
+def check_endpoint(endpoint_url: str | None, *, allow_http: bool) -> InvalidRequestError | None:
+    """Return an error if requests to the URL could be read on the network and the caller has not allowed that."""
+    if not isinstance(endpoint_url, str) or allow_http or _is_private(endpoint_url):
+        return None
+    return InvalidRequestError("endpoint_url", "must be an https URL; allow_http=True accepts http to another machine")
+
+
+def _is_private(url: str) -> bool:
     """
     Return whether requests to a URL cannot be read on the network.
 

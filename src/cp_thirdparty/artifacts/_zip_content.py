@@ -15,7 +15,7 @@ import attrs
 
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import Rule
-from cp_thirdparty.artifacts._zip_directory import Entry
+from cp_thirdparty.artifacts._zip_entries import Entry
 from cp_thirdparty.artifacts._zip_methods import BZIP2, LZMA, STORED, create_decompressor
 
 __all__ = ["copy_content"]

@@ -18,7 +18,7 @@ from cp_thirdparty.artifacts._bounds import Bounds
 from cp_thirdparty.artifacts._local_files import LocalPath, OnSkip, check_limits, file_error, replace_failure, to_path
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import ProgressCallback, Reporter, check_callback
-from cp_thirdparty.artifacts._zip_directory import LONGEST_DIRECTORY
+from cp_thirdparty.artifacts._zip_records import LONGEST_DIRECTORY
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, UnsafeArchiveError
 

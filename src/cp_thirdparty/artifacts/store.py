@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import os
-import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import BinaryIO, TypeVar, cast
 
 from botocore.config import Config
@@ -19,9 +17,9 @@ from typing_extensions import Self
 
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._base.lazy import is_installed, missing_extra
-from cp_thirdparty._base.text import show, show_repr
+from cp_thirdparty._base.text import show
 from cp_thirdparty.artifacts._bounds import Bounds, TransferCall
-from cp_thirdparty.artifacts._credentials import JobCredentials, NotRenewable, check_credentials
+from cp_thirdparty.artifacts._credentials import NotRenewable, check_credentials, create_credentials
 from cp_thirdparty.artifacts._extraction import extract_file
 from cp_thirdparty.artifacts._failures import call_s3
 from cp_thirdparty.artifacts._local_files import (
@@ -35,13 +33,19 @@ from cp_thirdparty.artifacts._local_files import (
     to_path,
 )
 from cp_thirdparty.artifacts._objects import ArtifactStorage, S3Objects, download
-from cp_thirdparty.artifacts._place import ObjectLocation, find_location, is_private_endpoint
+from cp_thirdparty.artifacts._place import (
+    ObjectLocation,
+    check_bucket_owner,
+    check_endpoint,
+    find_location,
+    map_by_name,
+)
 from cp_thirdparty.artifacts._s3 import create_s3
 from cp_thirdparty.artifacts._transfer import ProgressCallback, Reporter
 from cp_thirdparty.artifacts.create import write_archive
 from cp_thirdparty.artifacts.limits import MAX_BYTES, ArchiveLimits
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
-from cp_thirdparty.exceptions import ArtifactError, InvalidRequestError, ThirdPartyError
+from cp_thirdparty.exceptions import ArtifactError, ThirdPartyError
 from cp_thirdparty.models import AnyJobDetails, Artifact
 from cp_thirdparty.secrets import SecretStr
 
@@ -49,7 +53,6 @@ __all__ = ["ArtifactStore"]
 
 _T = TypeVar("_T")
 
-_ACCOUNT_ID = re.compile(r"[0-9]{12}")
 # The buffer of a stream of `open()`: how many bytes are read at once if the caller reads less.
 _BUFFER_BYTES = 256 << 10
 
@@ -90,8 +93,8 @@ class ArtifactStore:
         self._objects = objects
         self._bounds = bounds
         self._job_id = details.id
-        self._inputs = _by_name(details.data.input_artifacts, "input")
-        self._outputs = _by_name(details.data.output_artifacts, "output")
+        self._inputs = map_by_name(details.data.input_artifacts, "input")
+        self._outputs = map_by_name(details.data.output_artifacts, "output")
 
     @classmethod
     @hide_arguments
@@ -167,19 +170,15 @@ class ArtifactStore:
         del client_token  # tracebacks show this frame, so it must keep only the hidden form of the token
         refused = (
             check_credentials(details)
-            or _check_owner(expected_bucket_owner)
-            or _check_endpoint(endpoint_url, allow_http=allow_http)
+            or check_bucket_owner(expected_bucket_owner)
+            or check_endpoint(endpoint_url, allow_http=allow_http)
         )
         if refused is not None:
             raise refused
-        if isinstance(client, NotRenewable):
-            credentials = JobCredentials(details, None, clock, client.credentials_expire_at)
-        else:
-            credentials = JobCredentials(details, _reader(client, details.id, token), clock)
         key = details.data.encryption_key
         key_id = None if key is None else key.id
         s3 = create_s3(
-            credentials,
+            create_credentials(client, details, token, clock),
             key_id=key_id,
             region_name=client.region_name if region_name is None else region_name,
             endpoint_url=endpoint_url,
@@ -421,35 +420,3 @@ class ArtifactStore:
         if error is not None:
             raise error
         return cast("_T", value)
-
-
-def _reader(
-    client: ThirdPartyJobClient | CustomJobClient, job_id: str, client_token: SecretStr | None
-) -> Callable[[], AnyJobDetails]:
-    """Return a function that reads the details of a job."""
-    if isinstance(client, CustomJobClient):
-        return functools.partial(client.get_job_details, job_id)
-    return functools.partial(client.get_third_party_job_details, job_id, client_token=client_token or "")
-
-
-def _by_name(artifacts: Iterable[Artifact], direction: str) -> Mapping[str, Artifact]:
-    """Return a mapping from names to artifacts; raise an error if two artifacts have the same name."""
-    found: dict[str, Artifact] = {}
-    for artifact in artifacts:
-        if artifact.name in found:
-            raise ArtifactError(f"the job has two {direction} artifacts {show_repr(artifact.name)}")
-        if artifact.name is not None:
-            found[artifact.name] = artifact
-    return MappingProxyType(found)
-
-
-def _check_owner(expected_bucket_owner: str | None) -> InvalidRequestError | None:
-    if expected_bucket_owner is None or _ACCOUNT_ID.fullmatch(expected_bucket_owner):
-        return None
-    return InvalidRequestError("expected_bucket_owner", "must be an account id of 12 digits")
-
-
-def _check_endpoint(endpoint_url: str | None, *, allow_http: bool) -> InvalidRequestError | None:
-    if not isinstance(endpoint_url, str) or allow_http or is_private_endpoint(endpoint_url):
-        return None
-    return InvalidRequestError("endpoint_url", "must be an https URL; allow_http=True accepts http to another machine")
