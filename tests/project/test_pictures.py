@@ -25,7 +25,7 @@ def test_the_page_has_the_stored_figures() -> None:
     date, machine, versions = stored.splitlines()[:3]
     tables = re.findall(r"(?:^\|.*\n)+", stored, flags=re.MULTILINE)
     assert [table for table in tables if table not in page] == []
-    assert len(charts.read_tables(stored)) == len(tables) == 8
+    assert len(charts.read_tables(stored)) == len(tables) == 26
     assert f"on {date}" in page
     assert machine.partition(",")[0] in page
     assert [
