@@ -555,6 +555,7 @@ _CBOR: list[tuple[bytes, int, bool, bool]] = [
     (b"<html>", 200, False, False),
     (b"", 200, False, False),
     (b"\xa1\x66__type\x63abc", 200, True, True),
+    (b"\xa1\x66__typo\x63abc", 200, True, False),
     (b"\x80", 500, False, True),
     (b"", 500, True, True),
 ]

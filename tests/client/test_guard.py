@@ -108,6 +108,14 @@ def test_the_number_of_values_is_limited_by_the_memory(length: int, value: bytes
     assert faults == [None, _MANY_VALUES]
 
 
+def test_each_name_of_a_member_is_a_value() -> None:
+    """The two strings of a member count as two values, although the body has only one comma for each member."""
+    length = 2 * _MIB
+    max_values = (64 * _MIB - 3 * length) // 256
+    bodies = [b"{%s}" % b",".join([b'"":""'] * count) for count in (max_values // 2, max_values // 2 + 1)]
+    assert [_check(body.ljust(length)).fault for body in bodies] == [None, _MANY_VALUES]
+
+
 @pytest.mark.parametrize(
     ("characters", "fault"),
     [

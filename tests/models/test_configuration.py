@@ -93,6 +93,7 @@ _GOOD: list[tuple[Any, str, Any]] = [
     (float, "1.5E-3", 0.0015),
     (float, "1" * 300, float("1" * 300)),
     (float, "1e-999", 0.0),
+    (float, f"{'0' * 399}1.{'0' * 400}e0002", 100.0),
     (bool, "true", True),
     (bool, "false", False),
     (bool, "TRUE", True),
@@ -128,6 +129,7 @@ _ARABIC = "\u0664\u0665"
 _LOW_HIGH = "must be one of: low, high"
 _ODD_INTS = ["4_5", _ARABIC, "\uff14", "\u00b2", "\u22124", "4\u200b", "\ud800", "9" * 19, "-" + "9" * 19, "9" * 5000]
 _ODD_FLOATS = ["1_0", _ARABIC, "\uff11", "\ud800", "1" * 400, "9" * 5000, "1e99999", "1e999", "-1e999"]
+_LONG_FLOATS = ["0" * 401, "0." + "0" * 401, "0e00000"]
 
 _BAD: list[tuple[Any, str, str]] = [
     *((int, text, _INT) for text in ["", " 4", "4 ", "4\n", "+4", "4.0", "1e3", "0x1F", "--4", "-", "x", "nan"]),
@@ -135,6 +137,7 @@ _BAD: list[tuple[Any, str, str]] = [
     *((float, text, _FLOAT) for text in ["", " 1", "1 ", "1\n", ".5", "5.", "1e", "e3", "0x1p3", "1,5", "-", "x"]),
     *((float, text, _FLOAT) for text in ["nan", "NaN", "-nan", "inf", "-inf", "Infinity"]),
     *((float, text, _FLOAT) for text in _ODD_FLOATS),
+    *((float, text, _FLOAT) for text in _LONG_FLOATS),
     *(
         (bool, text, _BOOL)
         for text in ["", "yes", "no", "on", "1", "0", "t", " true", "true\n", "\uff54rue", "fal\u017fe"]

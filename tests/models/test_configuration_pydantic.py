@@ -279,6 +279,10 @@ def _refuse_under_a_known_name(value: str) -> str:
     raise pydantic_core.PydanticCustomError("my_rule", "bad", {"min_length": value})
 
 
+def _refuse_with_options(value: str) -> str:
+    raise pydantic_core.PydanticCustomError("enum", "bad", {"options": value})
+
+
 def _assert(value: str) -> str:
     raise AssertionError(value)
 
@@ -306,6 +310,11 @@ _RULES: list[tuple[Any, str, str]] = [
         Annotated[str, _F(min_length=1), pydantic.AfterValidator(_refuse_under_a_known_name)],
         _MARKER,
         "the class refused the value (ValidationError)",
+    ),
+    (
+        Annotated[str, _F(min_length=1), pydantic.AfterValidator(_refuse_with_options)],
+        _MARKER,
+        "the class refused the value (enum)",
     ),
     (
         Annotated[list[Annotated[str, _F(max_length=1)]], _F(max_length=2)],
@@ -367,6 +376,18 @@ def test_a_model_may_raise_an_error_of_its_own() -> None:
         _structure(model, {"Value": _MARKER})
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert "fail" not in [entry.name for entry in caught.traceback]
+
+
+class _UncheckedDefault(pydantic.BaseModel):
+    percent: Annotated[int, _F(ge=0)] = -1
+
+
+def test_the_model_itself_has_the_defaults() -> None:
+    """An absent key is not an argument, so pydantic does not check the default, and knows which fields were given."""
+    read = _structure(_UncheckedDefault, {})
+    assert (read.percent, read.model_fields_set) == (-1, set())
+    assert _structure(_UncheckedDefault, {"Percent": "5"}).model_fields_set == {"percent"}
+    assert _problems(_UncheckedDefault, {"Percent": "-1"}) == ("Percent: must be at least 0",)
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
