@@ -218,6 +218,7 @@ _REMOVED: list[tuple[str, str]] = [
     ("ab\U0010ffffcd", "ab&#x10ffff;cd"),
     ("ab\U0010ffffcd", "ab&#1114111;cd"),
     ("ab\ud800cd", "ab\\ud800cd"),
+    ("ab\ud800\ud800cd", "ab\\ud800\\ud800cd"),
     ("ab\udfffcd", "ab\\udfffcd"),
 ]
 
@@ -237,11 +238,27 @@ def test_a_number_of_no_character_is_not_an_escape(number: str) -> None:
 
 @pytest.mark.parametrize(
     ("secret", "document"),
-    [("41BCD", r'{"m": "\u0041BCD"}'), ("ABCu", r'{"m": "ABC\u0041"}'), ("bcde", r'{"m": "\bcde"}')],
+    [
+        ("41BCD", r'{"m": "\u0041BCD"}'),
+        ("ABCu", r'{"m": "ABC\u0041"}'),
+        ("bcde", r'{"m": "\bcde"}'),
+        ("9bcd", r'{"m": "\u00e9bcd"}'),
+    ],
 )
 def test_no_escape_is_left_in_part(secret: str, document: str) -> None:
     """A part of a JSON escape would make the document invalid, so the complete escape is removed."""
     assert json.loads(remove_secrets(document, [SecretStr(secret)])) == {"m": _MASK}
+
+
+def test_escapes_beside_a_secret_are_kept() -> None:
+    """Only the escapes that a secret shares with the document are removed."""
+    assert remove_secrets("\\n abcd \\n abcd \\n", [SecretStr("abcd")]) == f"\\n {_MASK} \\n {_MASK} \\n"
+
+
+def test_a_lone_surrogate_is_kept() -> None:
+    """A string that is not valid Unicode is returned without its secrets, as any other string is."""
+    assert remove_secrets("\ud800 abcd \udfff", [SecretStr("abcd")]) == f"\ud800 {_MASK} \udfff"
+    assert remove_secrets("\ud800", [SecretStr("abcd")]) == "\ud800"
 
 
 @given(text=st.text(), secret=_secrets)

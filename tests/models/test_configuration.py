@@ -9,6 +9,7 @@ import enum
 import math
 import re
 import traceback
+import typing
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -615,6 +616,7 @@ class _Typed(TypedDict):
 
 _UNSUPPORTED: list[Any] = [
     list,
+    typing.List,  # noqa: UP006 - an alias without an item type
     list[int | None],
     list[list[str]],
     list[tuple[str, ...]],

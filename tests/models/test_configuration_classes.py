@@ -77,6 +77,7 @@ _READ: list[tuple[Any, str, Any]] = [
     (timedelta, "90", timedelta(seconds=90)),
     (timedelta, "0.5", timedelta(milliseconds=500)),
     (timedelta, "1e3", timedelta(seconds=1000)),
+    (timedelta, "10000000000", timedelta(seconds=10**10)),
     (_ProjectName, "a", "a"),
     (_Region, "a", "a"),
     (_Region | None, "a", "a"),
@@ -238,8 +239,9 @@ def _refuse(_instance: object, _field: object, value: object) -> None:
 
 
 class _OwnPattern:
-    """A validator of the partner that has the attributes of one of attrs."""
+    """A validator of the partner that has the attributes of one of attrs, and a module with a similar name."""
 
+    __module__ = "attributes"
     pattern = _MARKER
 
     def __call__(self, _instance: object, _field: object, _value: object) -> None:
@@ -356,14 +358,21 @@ class _PreInit:
         raise LookupError(_MARKER)
 
 
+@attrs.frozen
+class _NotAnArgument:
+    value: str
+    fixed: int = attrs.field(init=False, default=5, validator=_VALIDATORS.le(1))
+
+
 _CLASS_LEVEL: list[tuple[type[Any], str]] = [
+    (_NotAnArgument, "ValueError"),
     (_PreInit, "LookupError"),
     (_class(str, validator=_refuse_once()), "LookupError"),
     (_Setting, "LookupError"),
 ]
 
 
-@pytest.mark.parametrize(("model", "error"), _CLASS_LEVEL, ids=["before", "once", "after"])
+@pytest.mark.parametrize(("model", "error"), _CLASS_LEVEL, ids=["no argument", "before", "once", "after"])
 def test_a_failure_of_no_field_is_one_of_the_class(model: type[Any], error: str) -> None:
     """What cannot be assigned to a field is reported by the class of the exception."""
     assert _problems(model, Value=_MARKER) == (f"the class refused the values ({error})",)

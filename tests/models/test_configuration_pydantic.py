@@ -14,7 +14,14 @@ import attrs
 import pytest
 
 import cp_thirdparty
-from cp_thirdparty import ActionConfiguration, JobFailedError, Key, SecretStr, structure_configuration
+from cp_thirdparty import (
+    ActionConfiguration,
+    JobFailedError,
+    Key,
+    SecretStr,
+    action_type_properties,
+    structure_configuration,
+)
 from cp_thirdparty.configuration import check_configuration_class
 from cp_thirdparty.exceptions import ConfigurationError
 
@@ -202,6 +209,17 @@ def test_types_of_pydantic_read_their_strings() -> None:
     assert problems[1].startswith("Address: the class refused the value (")
 
 
+def test_secrets_of_pydantic_are_not_shown_in_the_console() -> None:
+    """The properties of an action type name the values that the console must hide."""
+    properties = action_type_properties(_OwnTypes, for_="third-party")
+    assert [(one["name"], one["noEcho"]) for one in properties] == [
+        ("Key", True),
+        ("Raw", True),
+        ("Url", False),
+        ("Address", False),
+    ]
+
+
 def test_an_annotation_may_name_what_follows() -> None:
     """A model whose annotations could not be read when it was created is completed."""
     assert _structure(_Later, {"Value": "5"}).value == 5
@@ -232,11 +250,15 @@ class _Text(pydantic.BaseModel):
 
 
 _Root = pydantic.RootModel[str]
+_ARBITRARY = pydantic.ConfigDict(arbitrary_types_allowed=True)
+_OTHER_SECRET: Any = (type("SecretStr", (), {}), ...)
+_NamedLikeASecret = pydantic.create_model("_NamedLikeASecret", __config__=_ARBITRARY, value=_OTHER_SECRET)
 
 _BROKEN: list[tuple[type[Any], type[Exception], str]] = [
     (_Unknown, NameError, "_Missing"),
     (_Nested, TypeError, "_Nested.value: the type is not supported; use str"),
     (_Import, TypeError, "_Import.value: the type is not supported; use str"),
+    (_NamedLikeASecret, TypeError, "_NamedLikeASecret.value: the type is not supported; use str"),
     (_Choices, TypeError, "_Choices.value: validation_alias must be a string"),
     (_Generic, TypeError, "_Generic.value: _T is a type variable"),
     (_Text, TypeError, "_Text.value: Annotated needs a ConfigurationKey"),
@@ -358,6 +380,7 @@ def test_a_rule_of_the_class_names_no_key() -> None:
 @pydantic.dataclasses.dataclass
 class _Limited:
     percent: Annotated[int, _F(le=100)]
+    fixed: int = dataclasses.field(default=1, init=False)
 
 
 def test_a_rule_of_a_dataclass_of_pydantic_is_described() -> None:
@@ -398,6 +421,10 @@ class _Factories(pydantic_settings.BaseSettings):
     copy_name: str = pydantic.Field(default_factory=lambda data: data["name"])
 
 
+class _RequiredButOptional(pydantic_settings.BaseSettings):
+    branch: str | None
+
+
 def test_the_environment_of_the_worker_is_not_the_customers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model of settings takes absent values from its defaults, and never from the environment."""
     for name in ("PROJECT_NAME", "BRANCH", "TIMEOUT", "FAIL_ON", "NAME"):
@@ -406,6 +433,7 @@ def test_the_environment_of_the_worker_is_not_the_customers(monkeypatch: pytest.
     assert (read.branch, read.timeout, read.fail_on) == (None, timedelta(minutes=30), Level.HIGH)
     assert _problems(Settings, {"APIKey": "k"}) == ("ProjectName: required key missing",)
     assert _structure(_Factories, {}).copy_name == "n"
+    assert _structure(_RequiredButOptional, {}).branch is None
 
 
 # --- secrets in models -----------------------------------------------------------------------------------------------

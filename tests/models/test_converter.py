@@ -799,7 +799,7 @@ class _WithUnsetField:
     name: str = attrs.field(init=False)
 
 
-@pytest.mark.parametrize("model", [_WithDefault, _WithPrivateField, _WithStep, _WithUnsetField])
+@pytest.mark.parametrize("model", [_WithDefault, _WithPrivateField, _WithStep, _WithUnsetField, _Sub])
 def test_class_that_a_draft_would_build_wrongly_is_refused(model: type[Any]) -> None:
     """The fast hook assigns what was read and calls no ``__init__``, so it is not made for a class that needs one."""
     with pytest.raises(TypeError, match=f"{model.__name__}: cannot be read as a draft"):
