@@ -188,6 +188,8 @@ def test_a_file_that_is_not_a_journal_is_an_error(capsys: pytest.CaptureFixture[
             shown = run_command(capsys, name, str(missing), *arguments)
             assert (shown.code, shown.err) == (255, f"cp-thirdparty: error: {missing}: there is no such file\n")
         assert not path.exists()
+        shown = run_command(capsys, name, str(tmp_path), *arguments)
+        assert (shown.code, "is a directory; name the file" in shown.err) == (255, True)
     path.write_text("no journal", encoding="utf-8")
     assert run_command(capsys, "jobs", str(path)).code == 255
     assert run_command(capsys, "jobs").code == 252

@@ -624,7 +624,7 @@ def test_start_stop_and_end_are_logged(service: LocalCodePipeline, caplog: pytes
     assert _states(caplog) == [("INFO", "running", None), ("INFO", "draining", None), ("INFO", "stopped", True)]
     assert [record.getMessage() for record in caplog.records if "worker_state" in record.__dict__] == [
         "the worker has started: concurrency 4",
-        "the worker stops: 0 jobs have 7 seconds",
+        "the worker stops: 0 running jobs, grace of 7 seconds",
         "the worker has ended: clean",
     ]
 

@@ -209,7 +209,7 @@ _NOT_KEPT = "state: an object of {} cannot be kept: it "
 _REFUSED: list[tuple[object, str]] = [
     ({"run_id": "r"}, "state: must be of an attrs class, a dataclass or a pydantic model, not dict"),
     ("run-1", "state: must be of an attrs class, a dataclass or a pydantic model, not str"),
-    (Scan, "state: must be of an attrs class, a dataclass or a pydantic model, not type"),
+    (Scan, "state: must be an object, not the class Scan"),
     (WrongVersion(), "state: WrongVersion.__state_version__ must be an int from 0 to 999,999,999"),
     (Anything(SecretStr(_MARKER)), _NOT_KEPT.format("Anything") + "cannot be written as JSON and read (TypeError)"),
     (Anything(object()), _NOT_KEPT.format("Anything") + "cannot be written as JSON and read (TypeError)"),
@@ -324,7 +324,8 @@ def test_a_value_of_the_type_of_a_field_is_read(kind: type[Any], value: object) 
 )
 def test_a_value_of_another_type_is_refused(kind: type[Any], value: object) -> None:
     """A value is never converted."""
-    with pytest.raises(ContinuationStateError, match=r"the continuation state does not fit Typed \(TypeError\)"):
+    expected = r"the continuation state does not fit Typed \(TypeError\); a changed class needs another __state_vers"
+    with pytest.raises(ContinuationStateError, match=expected):
         _read_as(kind, value)
 
 
@@ -385,9 +386,9 @@ def test_a_newer_state_is_read_by_the_same_function() -> None:
 
 def test_another_version_without_a_function_is_refused() -> None:
     """The error names both versions."""
-    with pytest.raises(ContinuationStateError, match="has version 1, and Second has version 2; pass upgrade="):
+    with pytest.raises(ContinuationStateError, match="has version 1, and Second has version 2; pass upgrade= to Job"):
         _job(_GOOD).state(Second)
-    with pytest.raises(ContinuationStateError, match=r"does not fit Second \(TypeError\)"):
+    with pytest.raises(ContinuationStateError, match=r"does not fit Second \(TypeError\); correct what upgrade= re"):
         _job(_GOOD).state(Second, upgrade=lambda _version, _old: {"run_ids": [5]})
 
 

@@ -42,6 +42,8 @@ def open_journal(name: str, *, region: str | None = None, profile: str | None = 
             raise CommandError(f"JOURNAL: must be a file, {_SCHEME}TABLE, or the ARN of a DynamoDB table")
         return _TableSource(table, region, profile)
     path = Path(os.path.realpath(name))  # for a symbolic link to itself, Path.resolve() may raise RuntimeError
+    if path.is_dir():
+        raise CommandError(f"{escape(name)}: is a directory; name the file of the journal in it", GENERAL_ERROR)
     if not path.is_file():
         raise CommandError(f"{escape(name)}: there is no such file", GENERAL_ERROR)  # SQLite would create a new file
     return _FileSource(path)

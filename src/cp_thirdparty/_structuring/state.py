@@ -29,6 +29,8 @@ _TOKEN: Final = re.compile(r"cp-state1:(?P<version>\d{1,9}):(?P<checksum>[0-9a-f
 
 def encode_state(state: object) -> str:
     """Return the continuation token of an object; raise an error if the object cannot be restored from it."""
+    if isinstance(state, type):
+        raise ResultTypeError(f"state: must be an object, not the class {state.__qualname__}")
     model = type(state)
     version = _version_of(model)
     try:
@@ -58,17 +60,20 @@ def decode_state(
     elif _checksum(version := int(found["version"]), found["json"]) != found["checksum"]:
         problem = "token was changed or truncated"
     elif version != expected and upgrade is None:
-        problem = f"state has version {version}, and {model.__qualname__} has version {expected}; pass upgrade="
+        versions = f"version {version}, and {model.__qualname__} has version {expected}"
+        problem = f"state has {versions}; pass upgrade= to Job.state"
     else:
         document = json.loads(found["json"])
+        advice = "a changed class needs another __state_version__"
         if upgrade is not None and version != expected:
             document = upgrade(version, document)
+            advice = "correct what upgrade= returns"
         if isinstance(document, model):
             return document
         try:
             return _converter().structure(document, model)
         except Exception as error:  # noqa: BLE001 - code of the partner, and values in the error
-            problem = f"state does not fit {model.__qualname__} ({type(error).__name__})"
+            problem = f"state does not fit {model.__qualname__} ({type(error).__name__}); {advice}"
     raise ContinuationStateError(f"the continuation {problem}", job_id=job_id)
 
 

@@ -108,7 +108,12 @@ class Action:
 
     @property
     def result(self) -> Success | FailureDetails | None:
-        """The result that was reported last, or ``None``."""
+        """
+        The result that was reported last, or ``None``.
+
+        A success is a `cp_thirdparty.testing.Success`, with the output variables and the execution details.  A failure
+        is a `cp_thirdparty.FailureDetails`.
+        """
         return next((job.result for job in reversed(self.jobs) if job.result is not None), None)
 
     def wait(

@@ -304,8 +304,8 @@ class Loop:
             self._writer.end_within(self._settings.grace)
             self._stopping.set()
             if self._poller.is_started and not self._given_up.is_set():
-                jobs = len(self._slots.in_work())
-                self._log_state("draining", "the worker stops: %d jobs have %.0f seconds", jobs, self._settings.grace)
+                message = "the worker stops: %d running jobs, grace of %.0f seconds"
+                self._log_state("draining", message, len(self._slots.in_work()), self._settings.grace)
             self._slots.notify()
 
     def _check_slots(self, now: float) -> None:
@@ -457,7 +457,8 @@ class Loop:
 
     def _log_end(self) -> None:
         is_clean = self.is_clean and self._poller.fatal is None and not self._slots.in_work()
-        self._log_state("stopped", "the worker has ended: %s", "clean" if is_clean else "not clean", is_clean=is_clean)
+        how = "clean" if is_clean else "not clean, see the errors in the log and the unfinished jobs in the journal"
+        self._log_state("stopped", "the worker has ended: %s", how, is_clean=is_clean)
 
     def _log_state(self, state: WorkerState, message: str, *arguments: object, **fields: Any) -> None:
         """Log the start, the stop and the end of a run until `stop`."""

@@ -58,8 +58,8 @@ class JobEvent:
                                                                  cannot be read, ...
     ``call_failed``        WARNING                               a request about the job failed, and is usually retried
     ``recovered``          WARNING                               the journal had the job from an earlier worker
-    ``handler_failed``     ERROR    ``failure_type, where``      the handler raised, or returned no result; a failure is
-                                                                 reported
+    ``handler_failed``     ERROR    ``failure_type, where``      the handler raised or returned no result, or the
+                                                                 configuration does not fit; a failure is reported
     ``timed_out``          ERROR    ``failure_type``             the job took too long or the worker stops; a failure is
                                                                  reported
     ``executor_failed``    ERROR                                 the process of the handler crashed or could not start

@@ -122,7 +122,8 @@ class JournalEntry:
             may be the cause.
         is_owner_alive: Whether the worker that has the job is running; ``None`` if no worker has the job.
         claimed_at: When the job first got the state `JournalState.RUNNING` after its claim, in seconds since 1970;
-            ``None`` for a job that never had this state, and for jobs that version 0.1 recorded.
+            ``None`` for a job that never had this state, for jobs that version 0.1 recorded, and in a SQLite file for
+            jobs that an operator has ended.
         changed_at: When the state last changed, in seconds since 1970.
     """
 

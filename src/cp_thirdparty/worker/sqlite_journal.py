@@ -72,7 +72,8 @@ class SqliteJournal:
     may use one file, also in several containers that share a volume.  Do not put it on a network file system, where
     file locks are not reliable.
 
-    One object belongs to one worker.  A forked child can neither write to the object nor close it.
+    One object belongs to one worker, which does not close it: call `close()`, or use ``contextlib.closing``.  A forked
+    child can neither write to the object nor close it.
 
     The file contains ids, scopes, states and results, and no secret.  A continuation token is part of a result.  Only
     the user of the process can read a file that this class creates.
