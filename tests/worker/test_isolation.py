@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import threading
@@ -25,11 +26,21 @@ from support.worker_service import (
     until,
 )
 
-from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJobClient
+from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
 from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ExpiredCredentials
-from cp_thirdparty.worker import JournalState, MemoryJournal, Outcome, Rejected, Released, Reported, _steps, tokens
+from cp_thirdparty.worker import (
+    JobProcessor,
+    JournalState,
+    MemoryJournal,
+    Outcome,
+    Rejected,
+    Released,
+    Reported,
+    _steps,
+    tokens,
+)
 from cp_thirdparty.worker._bounded_calls import SafeClock
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
@@ -366,6 +377,32 @@ def test_a_child_that_a_handler_forks_reports_nothing(service: LocalCodePipeline
 
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     (outcome,) = make_worker(service, handle).run_once()
+    assert isinstance(outcome, Reported)
+    assert action.status == "Succeeded"
+    assert fork.statuses == [status]
+    puts = [record for record in service.requests if str(record.operation_name).startswith("Put")]
+    assert len(puts) == 1
+
+
+@needs_fork
+@each_end
+@pytest.mark.parametrize("entry_point", ["worker", "processor"])
+def test_a_child_that_a_coroutine_forks_reports_nothing(
+    service: LocalCodePipeline, end: str, status: int, entry_point: str
+) -> None:
+    """It ends where the coroutine ends in it.  Otherwise it would take the wake-ups of the event loop of its parent."""
+    fork = _Forking(end)
+
+    async def handle(_job: AnyJob) -> Succeeded | FailureDetails:
+        return FailureDetails(type=FailureType.JOB_FAILED, message="of the child") if fork() else Succeeded()
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    if entry_point == "worker":
+        (outcome,) = make_worker(service, handle, job_timeout=20).run_once()
+    else:
+        processor = JobProcessor(service.client, handle, client_tokens=TOKENS, job_timeout=20)
+        offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+        outcome = asyncio.run(processor.process_async(offer))
     assert isinstance(outcome, Reported)
     assert action.status == "Succeeded"
     assert fork.statuses == [status]

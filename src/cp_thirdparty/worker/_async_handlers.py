@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 
 from cp_thirdparty._base.text import show, show_value
 from cp_thirdparty.worker._handler_failures import format_place
-from cp_thirdparty.worker._isolation import call_partner
+from cp_thirdparty.worker._isolation import ExitInFork, call_partner
 
 # Seconds between two checks of whether the result of a coroutine is still needed.
 _TICK: Final = 0.25
@@ -242,7 +242,8 @@ class _Call:
         # All exceptions are caught, because SystemExit and KeyboardInterrupt would end the loop and thereby the
         # coroutines of all jobs.
         try:
-            self._value = await self._awaitable
+            with ExitInFork():  # a forked child must not run the loop, whose selector and wake-ups the parent needs
+                self._value = await self._awaitable
         except BaseException as failure:  # noqa: BLE001 - the waiting thread raises it
             self._failure = failure
 
