@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.worker_service import ACTION_TYPE, CLIENT_ID, TOKENS, AnyJob, Before, claim, succeed
 
-from cp_thirdparty import FailureDetails, FailureType, Succeeded, ThirdPartyJob
-from cp_thirdparty.exceptions import ActionTypeNotFoundException
+from cp_thirdparty import FailureDetails, FailureType, Succeeded, ThirdPartyJob, ThirdPartyJobClient
+from cp_thirdparty.exceptions import ActionTypeNotFoundException, CredentialsError, ThirdPartyError
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.testing._wire import error_response
-from cp_thirdparty.testing.faults import ServerError
+from cp_thirdparty.testing._wire import Response, error_response
+from cp_thirdparty.testing.faults import ExpiredCredentials, ServerError
 from cp_thirdparty.worker import (
     HandedBack,
     JobEvent,
@@ -168,6 +169,60 @@ def test_its_clients_are_made_once(service: LocalCodePipeline) -> None:
     assert made == []
     outcomes: list[Outcome] = [processor.process(_offer(service)) for _ in range(2)]
     assert [type(outcome) for outcome in outcomes] == [Reported, Reported]
+    assert len(made) == 2
+
+
+_EXPIRED = {
+    "poll": "PollForThirdPartyJobs",
+    "read": "GetThirdPartyJobDetails",
+    "claim": "AcknowledgeThirdPartyJob",
+    "report": "PutThirdPartyJobSuccessResult",
+}
+
+
+@pytest.mark.parametrize("operation_name", _EXPIRED.values(), ids=_EXPIRED)
+def test_rotated_keys_need_no_new_processor(service: LocalCodePipeline, operation_name: str) -> None:
+    """After AWS has refused the credentials, new clients load the new ones, whichever call was refused."""
+    made: list[int] = []
+
+    class OldKeys:
+        """AWS refuses the calls of the first two clients."""
+
+        def play(self, serve: Callable[[], Response]) -> Response:
+            return ExpiredCredentials().play(serve) if len(made) <= 2 else serve()
+
+    def connect() -> ThirdPartyJobClient:
+        made.append(1)
+        return service.client()
+
+    service.faults.add(operation_name, OldKeys(), times=None)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    processor: JobProcessor[Any] = JobProcessor(connect, succeed, client_tokens=TOKENS)
+    if operation_name == _EXPIRED["poll"]:
+        with pytest.raises(CredentialsError):
+            list(processor.poll(ACTION_TYPE))
+        list(processor.poll(ACTION_TYPE))
+    else:
+        offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+        outcomes = [processor.process(offer) for _ in range(1 if operation_name == _EXPIRED["report"] else 2)]
+        assert isinstance(outcomes[-1], Reported)
+    assert action.status == "Succeeded"
+    assert len(made) == 4
+
+
+@pytest.mark.parametrize("code", ["ActionTypeNotFoundException", "ThrottlingException"])
+def test_other_errors_of_a_poll_keep_the_clients(service: LocalCodePipeline, code: str) -> None:
+    """New clients would not help."""
+    made: list[int] = []
+
+    def connect() -> ThirdPartyJobClient:
+        made.append(1)
+        return service.client()
+
+    service.faults.add("PollForThirdPartyJobs", _instead(code), times=None)
+    processor: JobProcessor[Any] = JobProcessor(connect, succeed, client_tokens=TOKENS)
+    with pytest.raises(ThirdPartyError):
+        list(processor.poll(ACTION_TYPE))
     assert len(made) == 2
 
 

@@ -38,7 +38,7 @@ from cp_thirdparty import (
     ThirdPartyJob,
     ThirdPartyJobClient,
 )
-from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.exceptions import CredentialsError, JournalError
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
 from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ExpiredCredentials, ServerError
@@ -883,6 +883,27 @@ def test_rotated_keys_need_no_restart(service: LocalCodePipeline, tmp_path: Path
         keys.write_text("new", encoding="utf-8")
         until(lambda: action.status == "Succeeded")
         assert worker.health().poll_error is None
+
+
+def test_rotated_keys_are_read_by_the_next_single_poll(service: LocalCodePipeline) -> None:
+    """A poll that AWS refuses is raised; `run_once` keeps its clients, so it must connect for the next call."""
+    connected: list[int] = []
+
+    def connect() -> ThirdPartyJobClient:
+        connected.append(1)
+        if len(connected) == 3:
+            service.faults.clear()
+        return service.client()
+
+    service.faults.add("PollForThirdPartyJobs", ExpiredCredentials(), times=None)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker: JobWorker[Any] = JobWorker(connect, ACTION_TYPE, succeed, client_tokens=TOKENS)
+    with worker:
+        with pytest.raises(CredentialsError):
+            worker.run_once()
+        worker.run_once()
+    assert action.status == "Succeeded"
+    assert len(connected) == 4
 
 
 def test_a_job_that_cannot_be_ended_now_is_ended_later(

@@ -231,7 +231,8 @@ _JOB_ID: Final = "jobId"
 _REQUEST_MEMBERS: Final = ("clientToken", _JOB_ID)
 _GONE: Final = (JobNotFoundException, InvalidJobException)
 _ENDED: Final = (*_GONE, InvalidJobStateException)
-_CREDENTIALS: Final = (CredentialsError, AccessDeniedError, ClockSkewError)
+_OUTDATED: Final = (CredentialsError, ClockSkewError)
+_CREDENTIALS: Final = (*_OUTDATED, AccessDeniedError)
 _PARTNER_SETUP: Final = (*_CREDENTIALS, ActionTypeNotFoundException)
 
 UNDECODABLE: Final = "its details cannot be decoded"
@@ -243,7 +244,7 @@ _NOT_ACKNOWLEDGED: Final = "it could not be acknowledged"
 
 TABLE: Final[tuple[Row, ...]] = (
     Row(Step.POLL, FATAL, _always, Party.PARTNER, Next.STOP),
-    Row(Step.POLL, (CredentialsError, ClockSkewError), _always, Party.PARTNER, Next.RECONNECT),
+    Row(Step.POLL, _OUTDATED, _always, Party.PARTNER, Next.RECONNECT),
     Row(Step.POLL, (Exception,), _always, Party.SERVICE, Next.RETRY),
     Row(Step.READ, _GONE, _always, Party.JOB, Next.END),
     Row(Step.READ, (InvalidClientTokenException,), _always, Party.PARTNER, Next.RENEW_TOKEN, _UNAUTHORIZED),
@@ -292,6 +293,11 @@ def classify(step: Step, error: Exception, situation: Situation) -> Row:
     return next(
         row for row in TABLE if row.step is step and isinstance(error, row.errors) and row.condition(error, situation)
     )
+
+
+def needs_new_clients(error: Exception) -> bool:
+    """Return whether the next call may only succeed with new clients, although the worker does not retry this call."""
+    return isinstance(error, _OUTDATED)
 
 
 # --- exceptions that a handler raised

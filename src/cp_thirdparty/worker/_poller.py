@@ -195,10 +195,10 @@ class Poller:
         self._failed_polls += 1
         self._settings.emitter.log(logging.WARNING, "poll failed: %s", failure)
         next_step = classify(Step.POLL, failure, Situation()).next
+        if next_step is Next.RECONNECT:
+            self._clients.reconnect(client)
         if next_step is Next.STOP or not can_retry:
             self.fatal = failure
-        elif next_step is Next.RECONNECT:
-            self._clients.reconnect(client)
 
     def _start_offer(self, offer: AnyJob) -> None:
         """Start a job of a poll, unless it already has a slot; hand it back if it cannot be started."""

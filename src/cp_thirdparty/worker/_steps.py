@@ -22,7 +22,16 @@ from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients, limit_calls
-from cp_thirdparty.worker._failure_policy import Next, NotHeldError, Party, Row, Situation, Step, classify
+from cp_thirdparty.worker._failure_policy import (
+    Next,
+    NotHeldError,
+    Party,
+    Row,
+    Situation,
+    Step,
+    classify,
+    needs_new_clients,
+)
 from cp_thirdparty.worker._journal_writer import Notify
 from cp_thirdparty.worker._kinds import AnyClient, kind_of
 from cp_thirdparty.worker.outcomes import (
@@ -282,6 +291,7 @@ class Steps:
             )
             failure = StepFailure(response, row, may_be_accepted)
             if row.next not in _RETRIES or job.stage is Stage.ENDED:
+                self._prepare_next_job(failure, client)
                 return failure
             job.note_failure(self.clock(), failure.name if row.party is Party.PARTNER else "")
             if step is Step.REPORT:
@@ -298,6 +308,11 @@ class Steps:
             if not wait(pause):
                 return failure
         raise AssertionError("pauses never end")  # pragma: no cover
+
+    def _prepare_next_job(self, failure: StepFailure, client: AnyClient) -> None:
+        """Create the clients again if a job is left unclaimed because AWS refuses their credentials or clock."""
+        if failure.row.next is Next.REJECT and needs_new_clients(failure.error):
+            self.clients.reconnect(client)
 
     def _send_once(
         self,

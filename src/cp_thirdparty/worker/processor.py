@@ -13,12 +13,14 @@ from typing import Any, Generic, TypeVar, overload
 from cp_thirdparty._base.durations import MAX_SECONDS, read_seconds
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
+from cp_thirdparty.exceptions import ThirdPartyError
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId, AnyJob
 from cp_thirdparty.worker._arguments import check_handling, read_tokens
 from cp_thirdparty.worker._async_handlers import AsyncHandlers, CoroutineRunner, HandlerLoop, is_async_callable
 from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._engines import ThreadEngine
+from cp_thirdparty.worker._failure_policy import needs_new_clients
 from cp_thirdparty.worker._kinds import CUSTOM, THIRD_PARTY, kind_of, kind_of_type
 from cp_thirdparty.worker._processing import Processing, find_cancel_timeout, has_time, run_in_thread
 from cp_thirdparty.worker.events import EventHook, WorkerMetrics
@@ -45,7 +47,8 @@ class JobProcessor(Generic[_ConfigurationT]):
 
     Args:
         connect: Creates a `cp_thirdparty.ThirdPartyJobClient`, or a `cp_thirdparty.CustomJobClient`.  It is called
-            twice, at the first use: for a client that reads and a client that reports.
+            twice, at the first use: for a client that reads and a client that reports.  It is called again if AWS
+            refuses their credentials or clock.
         handler: A function, or an ``async def``, that does the work of one job.
         configuration: Your class for the action configuration; ``None`` for the strings that CodePipeline returned.
         client_tokens: A mapping or a callable from client id to client token; ``None`` for jobs of custom actions.
@@ -277,8 +280,15 @@ class JobProcessor(Generic[_ConfigurationT]):
             raise TypeError(f"action_type_id: must be one of {self._kind.name} jobs, {_BY_TOKENS}")
         if not has_time(ends_at):
             return ()
-        with limit_calls(ends_at):
-            return self._kind.poll(self._connect().reader, action_type_id, max_batch_size)
+        clients = self._connect()
+        client = clients.reader
+        try:
+            with limit_calls(ends_at):
+                return self._kind.poll(client, action_type_id, max_batch_size)
+        except ThirdPartyError as failure:
+            if needs_new_clients(failure):  # for the next poll
+                clients.reconnect(client)
+            raise
 
     def _start(self, job: AnyJob, coroutines: CoroutineRunner, ends_at: float | None) -> Processing:
         if kind_of(job) is not self._kind:
