@@ -461,6 +461,55 @@ def test_a_function_that_takes_too_long_is_left(
     assert outcome.result.message.startswith("The job took longer than ")
 
 
+def _refuse_threads(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Let the system have no thread left, for the next threads of processors."""
+    start = threading.Thread.start
+    left = [count]
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "cp-thirdparty-processor" and left[0]:
+            left[0] -= 1
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_a_function_that_takes_too_long_is_left_when_a_thread_can_be_started(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then the attempts are repeated; otherwise the job would have no result while its handler hangs."""
+    release = threading.Event()
+
+    def handle(_job: AnyJob) -> Succeeded:
+        _refuse_threads(monkeypatch, 2)
+        release.wait(30)
+        return Succeeded()
+
+    action, offer = _start(service)
+    outcome = _run_with_limit(_processor(service, handle, job_timeout=0.2).process_async(offer))
+    release.set()
+    assert isinstance(outcome, Reported)
+    assert isinstance(action.result, FailureDetails)
+
+
+def test_a_job_whose_task_is_cancelled_is_reported_without_another_thread(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread of the loop reports it, and the cancellation is raised."""
+    began = threading.Event()
+
+    async def handle(_job: AnyJob) -> Succeeded:
+        _refuse_threads(monkeypatch, 1)
+        began.set()
+        await asyncio.sleep(60)
+        return Succeeded()
+
+    action, offer = _start(service)
+    _run_with_limit(_cancel(_processor(service, handle).process_async(offer), began.is_set))
+    assert isinstance(action.result, FailureDetails)
+
+
 def test_a_result_at_the_last_moment_counts(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """The handler may return while its job is given up: one result is reported."""
     give_up = _processing.Processing.give_up

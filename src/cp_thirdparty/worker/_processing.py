@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import copy_context
 from typing import Any, Final, TypeVar
 
@@ -139,11 +139,16 @@ class Processing:
         try:
             while not (await asyncio.wait({outcome}, timeout=_CHECK_INTERVAL))[0]:
                 if self.job.stage is Stage.RUNNING and not self._flow.seconds_left(self.job):
-                    await run_in_thread(functools.partial(self.give_up, self._describe_timeout()))
+                    with suppress(RuntimeError):  # the system has no thread left: the next check tries again
+                        await run_in_thread(functools.partial(self.give_up, self._describe_timeout()))
             await asyncio.wait({work}, timeout=self._cancel_timeout)
         except asyncio.CancelledError:
             self.stop()
-            both: set[asyncio.Future[Any]] = {outcome, run_in_thread(functools.partial(self.give_up, _STOPPED))}
+            both: set[asyncio.Future[Any]] = {outcome}
+            try:
+                both.add(run_in_thread(functools.partial(self.give_up, _STOPPED)))
+            except RuntimeError:  # the system has no thread left; `stop` has limited the time of the report
+                self.give_up(_STOPPED)
             await asyncio.wait(both, timeout=_STOP_SECONDS)
             await asyncio.wait({work}, timeout=self._cancel_timeout)
             raise
