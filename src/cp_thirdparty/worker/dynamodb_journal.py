@@ -95,7 +95,8 @@ class DynamoDBJournal:
 
     Each method raises `cp_thirdparty.exceptions.JournalError` if the table cannot be read or written.
 
-    One object belongs to one worker.  A forked child can neither write to the object nor close it.
+    One object belongs to one worker.  A forked child can neither write to the object nor close it.  Workers of two AWS
+    accounts need a table each, because a worker cannot process a job of another account.
 
     The table contains ids, scopes, states and results, and no secret; a continuation token is part of a result.
 

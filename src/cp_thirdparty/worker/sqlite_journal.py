@@ -69,8 +69,8 @@ class SqliteJournal:
     resent, or the job continues as a job whose handler was interrupted.  CodePipeline still accepts one result only.
 
     Changes of several threads are committed together.  The journal is thread-safe.  Several processes of one machine
-    may use one file, also in several containers that share a volume.  Do not put it on a network file system, where
-    file locks are not reliable.
+    may use one file, also in several containers that share a volume.  Workers of two AWS accounts need a file each.
+    Do not put it on a network file system, where file locks are not reliable.
 
     One object belongs to one worker, which does not close it: call `close()`, or use ``contextlib.closing``.  A forked
     child can neither write to the object nor close it.
