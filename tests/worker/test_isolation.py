@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import threading
 import time
 import warnings
@@ -46,6 +47,7 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_partner, call_with_timeout
+from cp_thirdparty.worker._processing import Processing
 
 _SUCCESS = "PutThirdPartyJobSuccessResult"
 
@@ -358,8 +360,19 @@ class _Forking:
             if self._end == "exit":
                 raise SystemExit(3)
             return True
-        self.statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        self.statuses.append(_wait_for_child(child))
         return False
+
+
+def _wait_for_child(child: int) -> int:
+    """Return the exit status of a child; kill a child that does not end, which gives another status."""
+    for _ in range(1000):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 each_end = pytest.mark.parametrize(("end", "status"), [("return", 0), ("raise", 1), ("exit", 3)])
@@ -408,6 +421,61 @@ def test_a_child_that_a_coroutine_forks_reports_nothing(
     assert fork.statuses == [status]
     puts = [record for record in service.requests if str(record.operation_name).startswith("Put")]
     assert len(puts) == 1
+
+
+@needs_fork
+def test_a_child_of_the_application_reports_nothing(service: LocalCodePipeline) -> None:
+    """`asyncio.run` of the child cancels the task that awaits the job, whose result belongs to the parent."""
+    release = threading.Event()
+
+    def handle(_job: AnyJob) -> Succeeded:
+        release.wait(30)
+        return Succeeded()
+
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    processor = JobProcessor(service.client, handle, client_tokens=TOKENS)
+    fork = _Forking("exit")
+
+    async def fork_beside_the_job() -> object:
+        task = asyncio.create_task(processor.process_async(offer))
+        while action.status != "InProgress":  # noqa: ASYNC110 - no event is set
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        fork()
+        release.set()
+        return await task
+
+    try:
+        outcome = asyncio.run(fork_beside_the_job())
+    except SystemExit as end:  # in the child
+        os._exit(int(str(end.code)))
+    assert isinstance(outcome, Reported)
+    assert action.status == "Succeeded"
+    assert fork.statuses == [3]
+
+
+@needs_fork
+def test_a_child_cannot_give_a_job_up(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that runs the event loop on would report the job at its timeout, while the parent works on it."""
+    run, fork = Processing.run, _Forking("return")
+    started: list[Processing] = []
+
+    def run_and_keep(self: Processing) -> None:
+        started.append(self)
+        run(self)
+
+    def handle(_job: AnyJob) -> Succeeded:
+        if fork():
+            started[0].give_up("of the child")
+        return Succeeded()
+
+    monkeypatch.setattr(Processing, "run", run_and_keep)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    processor = JobProcessor(service.client, handle, client_tokens=TOKENS)
+    processor.process(ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id))
+    assert action.status == "Succeeded"
+    assert fork.statuses == [0]
 
 
 @needs_fork

@@ -461,10 +461,10 @@ def test_a_function_that_takes_too_long_is_left(
     assert outcome.result.message.startswith("The job took longer than ")
 
 
-def _refuse_threads(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Let the system have no thread left, for the next threads of processors."""
+def _refuse_threads(monkeypatch: pytest.MonkeyPatch, count: int, left: list[int]) -> None:
+    """Let the system have no thread left, for the next threads of processors; ``left`` gets how many are refused."""
     start = threading.Thread.start
-    left = [count]
+    left.append(count)
 
     def refuse(thread: threading.Thread) -> None:
         if thread.name == "cp-thirdparty-processor" and left[0]:
@@ -480,16 +480,35 @@ def test_a_function_that_takes_too_long_is_left_when_a_thread_can_be_started(
 ) -> None:
     """Until then the attempts are repeated; otherwise the job would have no result while its handler hangs."""
     release = threading.Event()
+    left: list[int] = []
 
     def handle(_job: AnyJob) -> Succeeded:
-        _refuse_threads(monkeypatch, 2)
+        _refuse_threads(monkeypatch, 2, left)
         release.wait(30)
         return Succeeded()
 
     action, offer = _start(service)
-    outcome = _run_with_limit(_processor(service, handle, job_timeout=0.2).process_async(offer))
+    outcome = _run_with_limit(_processor(service, handle, job_timeout=1).process_async(offer))
     release.set()
     assert isinstance(outcome, Reported)
+    assert isinstance(action.result, FailureDetails)
+    assert left == [0]
+
+
+def test_a_task_may_be_cancelled_while_its_job_is_given_up(service: LocalCodePipeline) -> None:
+    """The thread that reports the timeout goes on, and raises nothing of its own."""
+    service.faults.add("PutThirdPartyJobFailureResult", ServerError(), times=2)
+    release = threading.Event()
+
+    def handle(_job: AnyJob) -> Succeeded:
+        release.wait(30)
+        return Succeeded()
+
+    def is_reporting() -> bool:
+        return any(request.operation_name == "PutThirdPartyJobFailureResult" for request in service.requests)
+
+    action, offer = _start(service)
+    _run_with_limit(_cancel(_processor(service, handle, job_timeout=1).process_async(offer), is_reporting, release))
     assert isinstance(action.result, FailureDetails)
 
 
@@ -498,9 +517,10 @@ def test_a_job_whose_task_is_cancelled_is_reported_without_another_thread(
 ) -> None:
     """The thread of the loop reports it, and the cancellation is raised."""
     began = threading.Event()
+    left: list[int] = []
 
     async def handle(_job: AnyJob) -> Succeeded:
-        _refuse_threads(monkeypatch, 1)
+        _refuse_threads(monkeypatch, 1, left)
         began.set()
         await asyncio.sleep(60)
         return Succeeded()
@@ -508,6 +528,7 @@ def test_a_job_whose_task_is_cancelled_is_reported_without_another_thread(
     action, offer = _start(service)
     _run_with_limit(_cancel(_processor(service, handle).process_async(offer), began.is_set))
     assert isinstance(action.result, FailureDetails)
+    assert left == [0]
 
 
 def test_a_result_at_the_last_moment_counts(service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch) -> None:

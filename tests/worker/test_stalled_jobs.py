@@ -901,6 +901,7 @@ def test_rotated_keys_are_read_by_the_next_single_poll(service: LocalCodePipelin
     with worker:
         with pytest.raises(CredentialsError):
             worker.run_once()
+        assert len(connected) == 2
         worker.run_once()
     assert action.status == "Succeeded"
     assert len(connected) == 4

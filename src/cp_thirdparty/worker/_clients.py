@@ -51,6 +51,7 @@ class Clients:
         self._lock = threading.Lock()
         self._pair = (self._connect(), self._connect())
         self._before: tuple[AnyClient, ...] = ()
+        self._outdated: AnyClient | None = None
         self._is_connecting = False
         self._is_closed = False
 
@@ -63,6 +64,21 @@ class Clients:
     def reporter(self) -> AnyClient:
         """The client that acknowledges and reports."""
         return self._pair[1]
+
+    def note_outdated(self, refused: AnyClient) -> None:
+        """
+        Note that the next job needs new clients; `refresh` creates them.
+
+        Args:
+            refused: The client whose call failed.
+        """
+        self._outdated = refused
+
+    def refresh(self) -> None:
+        """Create both clients again if `note_outdated` was called for one of them."""
+        refused, self._outdated = self._outdated, None
+        if refused is not None:
+            self.reconnect(refused)
 
     def reconnect(self, refused: AnyClient) -> None:
         """

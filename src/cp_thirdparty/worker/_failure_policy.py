@@ -296,7 +296,7 @@ def classify(step: Step, error: Exception, situation: Situation) -> Row:
 
 
 def needs_new_clients(error: Exception) -> bool:
-    """Return whether the next call may only succeed with new clients, although the worker does not retry this call."""
+    """Return whether calls may only succeed with new clients, for a call that is not repeated."""
     return isinstance(error, _OUTDATED)
 
 

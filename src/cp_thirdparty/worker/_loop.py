@@ -457,7 +457,7 @@ class Loop:
 
     def _log_end(self) -> None:
         is_clean = self.is_clean and self._poller.fatal is None and not self._slots.in_work()
-        how = "clean" if is_clean else "not clean, see the errors in the log and the unfinished jobs in the journal"
+        how = "clean" if is_clean else "not clean, see the errors in the log"
         self._log_state("stopped", "the worker has ended: %s", how, is_clean=is_clean)
 
     def _log_state(self, state: WorkerState, message: str, *arguments: object, **fields: Any) -> None:

@@ -171,6 +171,7 @@ class Poller:
         """Poll once, start the returned jobs, and note when the next poll is due."""
         is_broken = self._writer.error is not None or self._engine.error is not None
         room = 1 if is_broken else self._slots.count_free()  # one job tests whether both work again
+        self._clients.refresh()
         client = self._clients.reader
         polled = self._clients.call(self._kind.poll, client, self._settings.action_type_id, max(room, 1))
         self._has_claimed = False
@@ -195,8 +196,8 @@ class Poller:
         self._failed_polls += 1
         self._settings.emitter.log(logging.WARNING, "poll failed: %s", failure)
         next_step = classify(Step.POLL, failure, Situation()).next
-        if next_step is Next.RECONNECT:
-            self._clients.reconnect(client)
+        if next_step is Next.RECONNECT:  # before the next poll, so that the error is raised at once without one
+            self._clients.note_outdated(client)
         if next_step is Next.STOP or not can_retry:
             self.fatal = failure
 

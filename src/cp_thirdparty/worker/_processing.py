@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -96,6 +97,7 @@ class Processing:
         self._report_seconds = _REPORT_SECONDS if report_seconds is None else report_seconds
         self._cancel_timeout = find_cancel_timeout(ends_at)
         self._stopped = threading.Event()
+        self._process_id = os.getpid()
         self._engine = create_engine(self._stopped)
         self._flow = JobFlow(
             steps=Steps(clients=clients, tokens=tokens, notify=self._notify, hold=hold, clock=time.monotonic),
@@ -140,14 +142,16 @@ class Processing:
             while not (await asyncio.wait({outcome}, timeout=_CHECK_INTERVAL))[0]:
                 if self.job.stage is Stage.RUNNING and not self._flow.seconds_left(self.job):
                     with suppress(RuntimeError):  # the system has no thread left: the next check tries again
-                        await run_in_thread(functools.partial(self.give_up, self._describe_timeout()))
+                        await asyncio.wait({run_in_thread(functools.partial(self.give_up, self._describe_timeout()))})
             await asyncio.wait({work}, timeout=self._cancel_timeout)
         except asyncio.CancelledError:
+            if self._is_forked():
+                raise
             self.stop()
             both: set[asyncio.Future[Any]] = {outcome}
             try:
                 both.add(run_in_thread(functools.partial(self.give_up, _STOPPED)))
-            except RuntimeError:  # the system has no thread left; `stop` has limited the time of the report
+            except RuntimeError:  # the system has no thread left; `stop` limits how long the report blocks the loop
                 self.give_up(_STOPPED)
             await asyncio.wait(both, timeout=_STOP_SECONDS)
             await asyncio.wait({work}, timeout=self._cancel_timeout)
@@ -164,7 +168,13 @@ class Processing:
         self._notify("timed_out", self.job, message)
         return self._flow.report(self.job)
 
+    def _is_forked(self) -> bool:
+        """Return whether this is a child of the process that works on the job.  A child reports nothing."""
+        return os.getpid() != self._process_id
+
     def _run_step(self, step: Callable[[], Outcome | None]) -> None:
+        if self._is_forked():
+            return
         try:
             with limit_calls(self._ends_at):
                 outcome = step()

@@ -310,9 +310,9 @@ class Steps:
         raise AssertionError("pauses never end")  # pragma: no cover
 
     def _prepare_next_job(self, failure: StepFailure, client: AnyClient) -> None:
-        """Create the clients again if a job is left unclaimed because AWS refuses their credentials or clock."""
+        """Let the next job have new clients if this one stays unclaimed because of the credentials or the clock."""
         if failure.row.next is Next.REJECT and needs_new_clients(failure.error):
-            self.clients.reconnect(client)
+            self.clients.note_outdated(client)
 
     def _send_once(
         self,

@@ -47,8 +47,8 @@ class JobProcessor(Generic[_ConfigurationT]):
 
     Args:
         connect: Creates a `cp_thirdparty.ThirdPartyJobClient`, or a `cp_thirdparty.CustomJobClient`.  It is called
-            twice, at the first use: for a client that reads and a client that reports.  It is called again if AWS
-            refuses their credentials or clock.
+            twice, at the first use: for a client that reads and a client that reports.  After AWS has refused their
+            credentials or clock, it is called again for the next job.
         handler: A function, or an ``async def``, that does the work of one job.
         configuration: Your class for the action configuration; ``None`` for the strings that CodePipeline returned.
         client_tokens: A mapping or a callable from client id to client token; ``None`` for jobs of custom actions.
@@ -216,9 +216,9 @@ class JobProcessor(Generic[_ConfigurationT]):
         .. versionadded:: 0.2.0
         """
         ends_at = _end_of(seconds_left)
-        await run_in_thread(self._connect)
+        clients = await run_in_thread(self._connect)
         loop = HandlerLoop(asyncio.get_running_loop(), threading.get_ident(), log=self._emitter.log)
-        processing = self._start(job, loop, ends_at)
+        processing = self._start(job, loop, ends_at, clients)
         return _result(processing, await processing.run_async())
 
     def poll(
@@ -286,25 +286,25 @@ class JobProcessor(Generic[_ConfigurationT]):
             with limit_calls(ends_at):
                 return self._kind.poll(client, action_type_id, max_batch_size)
         except ThirdPartyError as failure:
-            if needs_new_clients(failure):  # for the next poll
-                clients.reconnect(client)
+            if needs_new_clients(failure):
+                clients.note_outdated(client)
             raise
 
-    def _start(self, job: AnyJob, coroutines: CoroutineRunner, ends_at: float | None) -> Processing:
+    def _start(
+        self, job: AnyJob, coroutines: CoroutineRunner, ends_at: float | None, clients: Clients | None = None
+    ) -> Processing:
         if kind_of(job) is not self._kind:
             raise TypeError(f"job: must be a {self._kind.job_class.__name__}, {_BY_TOKENS}")
-        clients = self._connect()
+        used = self._connect() if clients is None else clients
 
         def create_engine(stopping: threading.Event) -> ThreadEngine:
             cancel_timeout = find_cancel_timeout(ends_at)
-            return ThreadEngine(
-                self._runner, clients, coroutines, stopping, self._emitter, cancel_timeout=cancel_timeout
-            )
+            return ThreadEngine(self._runner, used, coroutines, stopping, self._emitter, cancel_timeout=cancel_timeout)
 
         return Processing(
             job,
             tokens=self._runner.tokens,
-            clients=clients,
+            clients=used,
             create_engine=create_engine,
             job_timeout=self._job_timeout,
             ends_at=ends_at,
@@ -329,7 +329,8 @@ class JobProcessor(Generic[_ConfigurationT]):
         with self._lock:
             if self._clients is None:
                 self._clients = Clients(self._runner.connect, self._emitter, self._kind)
-            return self._clients
+        self._clients.refresh()
+        return self._clients
 
 
 def _end_of(seconds_left: float | timedelta | None) -> float | None:
