@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeVar, cast
 
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.models import AnyJob
 from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._emit import Emitter
@@ -25,6 +26,7 @@ from cp_thirdparty.worker.journal import (
     LeasedJournal,
     MemoryJournal,
     Recovered,
+    SetAside,
 )
 from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
 from cp_thirdparty.worker.results import Result
@@ -83,7 +85,7 @@ class JournalWriter:
         # The worker calls `hold` only if the journal has leases, so a failure must raise here.
         self._is_leased = self._call_checked("open", lambda journal: isinstance(journal, LeasedJournal))
         self.recovery_seconds = (
-            self._call_checked("open", lambda journal: float(cast("LeasedJournal", journal).recovery_seconds))
+            self._call_checked("open", lambda journal: _read_interval(cast("LeasedJournal", journal)))
             if self._is_leased
             else math.inf
         )
@@ -127,7 +129,7 @@ class JournalWriter:
             for entry in recovered.entries:
                 self._journal.release(entry.job.job_id)
 
-        recovered = self._call_checked("read", lambda journal: journal.recover(self.scope), undo=release_all)
+        recovered = self._call_checked("read", lambda journal: _recover(journal, self.scope), undo=release_all)
         self._errors.pop("claim", None)
         return recovered
 
@@ -140,7 +142,7 @@ class JournalWriter:
         """
         if not self._is_leased or not job.is_recorded:
             return math.inf
-        return self._call_checked("write", lambda journal: cast("LeasedJournal", journal).hold(job.offer.job_id))
+        return self._call_checked("write", lambda journal: _hold(cast("LeasedJournal", journal), job.offer.job_id))
 
     def find_unfinished(self) -> set[str]:
         """
@@ -150,7 +152,7 @@ class JournalWriter:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
         return self._call_checked(
-            "read", lambda journal: {entry.job.job_id for entry in journal.jobs(unfinished_only=True)}
+            "read", lambda journal: {entry.job.job_id for entry in _read_jobs(journal, unfinished_only=True)}
         )
 
     def is_finished(self, job_id: str) -> bool:
@@ -184,7 +186,7 @@ class JournalWriter:
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
-        entries = self._call_checked("read", lambda journal: list(journal.jobs(unfinished_only=True)))
+        entries = self._call_checked("read", lambda journal: list(_read_jobs(journal, unfinished_only=True)))
         unowned = (entry.scope for entry in entries if not entry.is_owner_alive)
         return Counter(scope for scope in unowned if scope not in (None, self.scope))
 
@@ -214,7 +216,7 @@ class JournalWriter:
 
         # Claims have their own kind of error: after a failure of the disk, `SqliteJournal` refuses claims and
         # `recover`, but writes other changes.  A successful `recover` shows that the next claim may succeed.
-        is_free = self._call_checked("claim", lambda journal: journal.claim(job.offer, self.scope), undo=undo)
+        is_free = self._call_checked("claim", lambda journal: _claim(journal, job.offer, self.scope), undo=undo)
         # Another delivery of the event may have finished the job meanwhile.  A job from a poll is claimed even if it is
         # recorded as finished, because CodePipeline offers it again.
         if is_free and job.is_from_event and self.is_finished(job_id):
@@ -329,17 +331,63 @@ def _call_journal(method: Callable[[Journal], _T], journal: Journal) -> _T | Jou
     try:
         return method(journal)
     except JournalError as failure:
-        return failure.with_traceback(None)
+        # The class may be the partner's.  An empty message would look like no error in the health.
+        text = call_partner(str, failure)
+        if isinstance(text, str) and text.strip():
+            return failure.with_traceback(None)
+        return JournalError(f"the journal raised {type(failure).__name__}")
+
+
+def _check_type(method: str, value: object, expected: type[_T] | tuple[type[_T], ...]) -> _T:
+    """
+    Return the value that a method of the journal returned.
+
+    Raises:
+        JournalError: The value has a wrong type, such as the ``None`` of a method without ``return``.
+    """
+    if not isinstance(value, expected):
+        raise JournalError(f"{method} of the journal returned a wrong type: {type(value).__name__}")
+    return value
+
+
+def _read_interval(journal: LeasedJournal) -> float:
+    seconds = float(journal.recovery_seconds)
+    if not seconds > 0:
+        raise JournalError("recovery_seconds of the journal must be more than 0")
+    return seconds
+
+
+def _claim(journal: Journal, offer: AnyJob, scope: JobScope) -> bool:
+    return bool(_check_type("claim", journal.claim(offer, scope), int))  # SQL has no bool
+
+
+def _recover(journal: Journal, scope: JobScope) -> Recovered:
+    recovered = _check_type("recover", journal.recover(scope), Recovered)
+    return Recovered(
+        entries=tuple(_check_type("recover", entry, JournalEntry) for entry in recovered.entries),
+        set_aside=tuple(_check_type("recover", row, SetAside) for row in recovered.set_aside),
+    )
+
+
+def _hold(journal: LeasedJournal, job_id: str) -> float:
+    seconds = float(_check_type("hold", journal.hold(job_id), (int, float)))
+    if math.isnan(seconds):
+        raise JournalError("hold of the journal returned no number")
+    return seconds
+
+
+def _read_jobs(journal: Journal, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
+    return (_check_type("jobs", entry, JournalEntry) for entry in journal.jobs(unfinished_only=unfinished_only))
 
 
 def _has_finished(journal: Journal, job_id: str, scope: JobScope) -> bool:
     if isinstance(journal, IndexedJournal):
-        return journal.is_finished(job_id, scope)
+        return bool(_check_type("is_finished", journal.is_finished(job_id, scope), int))
     return any(_find_finished(journal, job_id, scope))
 
 
 def _find_finished(journal: Journal, job_id: str, scope: JobScope) -> Iterator[JournalEntry]:
-    found = (entry for entry in journal.jobs() if entry.state is JournalState.DONE)
+    found = (entry for entry in _read_jobs(journal) if entry.state is JournalState.DONE)
     return (entry for entry in found if entry.job.job_id == job_id and entry.scope == scope)
 
 

@@ -1,0 +1,163 @@
+"""A journal of the partner that returns values of wrong types, or raises errors without a readable message."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import lambda_functions as functions
+from support.lambda_functions import MARKER, FakeClient, make_event
+from support.worker_service import ACTION_TYPE, CLIENT_ID, SharedJournal, make_worker, running, until
+
+from cp_thirdparty.exceptions import JournalError
+from cp_thirdparty.testing import LambdaContext, LocalCodePipeline
+from cp_thirdparty.worker import LambdaHandler, Recovered
+
+
+class _UnreadableError(JournalError):
+    """Its message cannot be read."""
+
+    def __str__(self) -> str:
+        raise RuntimeError(MARKER)
+
+
+class _EmptyError(JournalError):
+    """Its class does not call `super().__init__`."""
+
+    def __init__(self) -> None:
+        pass
+
+
+class _LeasedJournal(SharedJournal):
+    """A journal with leases, each of which is long."""
+
+    recovery_seconds: Any = 10.0
+
+    def hold(self, _job_id: str) -> float:
+        """Return the seconds of the lease."""
+        return 60.0
+
+
+def _journal(method: str, value: Any, *, calls: float = 0.0) -> _LeasedJournal:
+    """Return a journal one of whose methods returns or raises something, after a number of good calls."""
+    journal = _LeasedJournal()
+    good: Callable[..., Any] = getattr(journal, method)
+    left = calls
+
+    def misbehave(*arguments: Any, **settings: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            return good(*arguments, **settings)
+        if isinstance(value, BaseException):
+            raise value
+        return value
+
+    setattr(journal, method, misbehave)
+    return journal
+
+
+@pytest.mark.parametrize("error", [_UnreadableError("full"), _EmptyError(), JournalError("")])
+@pytest.mark.parametrize("method", ["running", "result", "finish"])
+def test_an_error_without_a_message_costs_no_result(
+    method: str, error: JournalError, service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The claimed job is reported, and the log and `run` have the name of the error."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(make_worker(service, journal=_journal(method, error))) as run:
+        until(lambda: action.status == "Succeeded")
+    assert run.is_clean is False
+    assert f"the journal raised {type(error).__name__}" in caplog.text
+    assert "a bug of cp-thirdparty" not in caplog.text
+    assert MARKER not in caplog.text
+
+
+@pytest.mark.parametrize("value", [_UnreadableError("full"), _EmptyError(), None, "yes"])
+def test_a_claim_without_a_verdict_is_an_error(value: Any, service: LocalCodePipeline) -> None:
+    """The job is left to other workers, and the health and `run` have the problem."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, journal=_journal("claim", value))
+    with running(worker) as run:
+        until(lambda: bool(worker.health().journal_error))
+    assert run.is_clean is False
+    assert action.status == "Dispatched"
+
+
+@pytest.mark.parametrize("value", [None, "60", math.nan, _UnreadableError("full")])
+def test_a_hold_without_a_number_loses_no_result(value: Any, service: LocalCodePipeline) -> None:
+    """Whether another worker has the job is not known, so the result stays until the journal confirms it."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    journal = _journal("hold", value)
+    worker = make_worker(service, journal=journal)
+    with running(worker):
+        until(lambda: bool(worker.health().journal_error) and bool(worker.health().stalled))
+        assert action.status == "InProgress"
+        setattr(journal, "hold", lambda _job_id: 60.0)  # noqa: B010 - a method is replaced
+        until(lambda: action.status == "Succeeded")
+
+
+_WRONG_LISTS = [None, [], Recovered(entries=(None,), set_aside=()), Recovered(entries=(), set_aside=("job-1",))]  # type: ignore[arg-type] # as a partner does
+
+
+@pytest.mark.parametrize("value", _WRONG_LISTS)
+def test_a_recovery_of_a_wrong_type_is_a_journal_error(value: Any, service: LocalCodePipeline) -> None:
+    """The worker does not start."""
+    with pytest.raises(JournalError, match="recover of the journal returned a wrong type: "):
+        make_worker(service, journal=_journal("recover", value)).run()
+
+
+def test_a_recovery_of_a_wrong_type_does_not_end_a_running_worker(
+    service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It goes on with its jobs, and the health has the problem."""
+    journal = _journal("recover", None, calls=1)
+    journal.recovery_seconds = 0.05
+    worker = make_worker(service, journal=journal)
+    with caplog.at_level(logging.ERROR), running(worker) as run:
+        until(lambda: bool(worker.health().journal_error))
+        action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+        until(lambda: action.status == "Succeeded")
+    assert (run.failure, run.is_clean) == (None, False)
+
+
+def test_a_list_of_wrong_types_does_not_prevent_the_start(service: LocalCodePipeline) -> None:
+    """The list only serves the log."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(make_worker(service, journal=_journal("jobs", ["job-1"]))):
+        until(lambda: action.status == "Succeeded")
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, math.nan])
+def test_an_interval_that_is_not_positive_is_refused(seconds: float, service: LocalCodePipeline) -> None:
+    """Otherwise the worker would read the journal without a pause."""
+    journal = _LeasedJournal()
+    journal.recovery_seconds = seconds
+    with pytest.raises(JournalError, match="recovery_seconds of the journal must be more than 0"):
+        make_worker(service, journal=journal).run()
+
+
+@pytest.mark.parametrize(
+    ("method", "value"),
+    [("is_finished", None), ("is_finished", "no"), ("recover", None), ("recover", _UnreadableError("full"))],
+)
+def test_a_second_delivery_does_not_run_the_handler_again(
+    method: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda must deliver the event again, because it is not known whether the job is finished."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    client, note = FakeClient(), tmp_path / "note"
+    journal = SharedJournal()
+    handler = partial(functions.count, note=str(note))
+    LambdaHandler(handler, connect=lambda: client, journal=lambda: journal)(make_event(), LambdaContext())  # type: ignore[arg-type,return-value] # as a client
+    odd = _journal(method, value)
+    odd._finished = journal._finished
+    again = LambdaHandler(handler, connect=lambda: client, journal=lambda: odd)  # type: ignore[arg-type,return-value] # as a client
+    with pytest.raises(JournalError, match="Lambda must deliver the event again"):
+        again(make_event(), LambdaContext())
+    assert note.read_text(encoding="utf-8") == "job-1\n"
+    assert len(client.results) == 1
