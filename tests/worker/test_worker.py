@@ -668,6 +668,20 @@ def test_a_success_that_the_service_refuses_becomes_a_failure(service: LocalCode
     )
 
 
+@pytest.mark.parametrize("name", ["clientToken", "jobId"])
+def test_a_refused_summary_may_name_another_member(name: str, service: LocalCodePipeline) -> None:
+    """CodePipeline repeats the summary that it refuses, which may quote an error about a token or an id."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    summary = f"Value at '{name}' failed"
+    refusal = f"Value '{summary}' at 'executionDetails.summary' failed to satisfy constraint"
+    service.faults.add(_SUCCESS, Instead(error_response("ValidationException", refusal)))
+    result = Succeeded(execution_details=ExecutionDetails(summary=summary))
+    (outcome,) = make_worker(service, lambda _: result).run_once()
+    assert outcome == Reported(job=outcome.job, result=Succeeded())
+    assert action.status == "Succeeded"
+    assert len([request for request in service.requests if request.operation_name == _SUCCESS]) == 2
+
+
 def test_a_failure_that_the_service_refuses_stays(service: LocalCodePipeline) -> None:
     """When not even the shortest failure is taken, the journal keeps it: the service may take it later."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)

@@ -7,6 +7,7 @@ module of this package makes decisions that depend on errors of the service, the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Final, NamedTuple
@@ -215,7 +216,9 @@ def _is_about_id_of_event(error: Exception, situation: Situation) -> bool:
 
 def _is_about_result(error: Exception, _situation: Situation) -> bool:
     if isinstance(error, ValidationException):
-        return not any(f"at '{name}'" in error.message for name in _REQUEST_MEMBERS)
+        # The error repeats the value that it refuses, and a part of the result may contain the name of a member.
+        members = set(_MEMBER.findall(error.message))
+        return not members & _REQUEST_MEMBERS or bool(members - _REQUEST_MEMBERS)
     return getattr(error, "parameter", None) in _RESULT_PARAMETERS
 
 
@@ -228,7 +231,8 @@ _RESULT_PARAMETERS: Final = (
 )
 # The members of a request that are not part of the result.  CodePipeline's error names the member that it refuses.
 _JOB_ID: Final = "jobId"
-_REQUEST_MEMBERS: Final = ("clientToken", _JOB_ID)
+_REQUEST_MEMBERS: Final = frozenset({"clientToken", _JOB_ID})
+_MEMBER: Final = re.compile(r"at '(\w+)")
 _GONE: Final = (JobNotFoundException, InvalidJobException)
 _ENDED: Final = (*_GONE, InvalidJobStateException)
 _OUTDATED: Final = (CredentialsError, ClockSkewError)
