@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import lambda_functions as functions
+from support.journals import OTHER_SCOPE
 from support.lambda_functions import MARKER, FakeClient, make_event
-from support.worker_service import ACTION_TYPE, CLIENT_ID, SharedJournal, make_worker, running, until
+from support.worker_service import ACTION_TYPE, CLIENT_ID, SharedJournal, make_worker, running, scope_of, until
 
+from cp_thirdparty import ThirdPartyJob
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import LambdaContext, LocalCodePipeline
-from cp_thirdparty.worker import LambdaHandler, Recovered
+from cp_thirdparty.worker import JournalEntry, JournalState, LambdaHandler, Recovered
 
 
 class _UnreadableError(JournalError):
@@ -101,7 +104,16 @@ def test_a_hold_without_a_number_loses_no_result(value: Any, service: LocalCodeP
         until(lambda: action.status == "Succeeded")
 
 
-_WRONG_LISTS = [None, [], Recovered(entries=(None,), set_aside=()), Recovered(entries=(), set_aside=("job-1",))]  # type: ignore[arg-type] # as a partner does
+_RECOVERED: Any = Recovered  # refuses no wrong types, as type checkers do
+_ENTRY: Any = JournalEntry
+_NO_JOB = _ENTRY(job=None, scope=None, state=JournalState.RUNNING, changed_at=5.0)
+_WRONG_LISTS = [
+    None,
+    [],
+    _RECOVERED(entries=(None,), set_aside=()),
+    _RECOVERED(entries=(_NO_JOB,), set_aside=()),
+    _RECOVERED(entries=(), set_aside=("job-1",)),
+]
 
 
 @pytest.mark.parametrize("value", _WRONG_LISTS)
@@ -109,6 +121,37 @@ def test_a_recovery_of_a_wrong_type_is_a_journal_error(value: Any, service: Loca
     """The worker does not start."""
     with pytest.raises(JournalError, match="recover of the journal returned a wrong type: "):
         make_worker(service, journal=_journal("recover", value)).run()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"state": JournalState.DONE}, "a wrong value: state"),
+        ({"state": "RUNNING"}, "a wrong value: state"),
+        ({"state": JournalState.RESULT}, "a wrong value: result"),
+        ({"result": "xMARKERx"}, "a wrong value: result"),
+        ({"crashes": None}, "a wrong value: crashes"),
+        ({"changed_at": Decimal(5)}, "a wrong value: changed_at or claimed_at"),
+        ({"claimed_at": math.nan}, "a wrong value: changed_at or claimed_at"),
+        ({"scope": OTHER_SCOPE}, "it for another scope"),
+    ],
+)
+def test_a_job_of_wrong_values_costs_one_job(
+    changes: Any, problem: str, service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is set aside by its id, nothing is reported for it, and the worker goes on."""
+    job = ThirdPartyJob(client_id=CLIENT_ID, job_id="job-1")
+    with service.client() as client:
+        scope = scope_of(client)
+    entry = _ENTRY(**{"job": job, "scope": scope, "state": JournalState.RUNNING, "changed_at": 5.0, **changes})
+    worker = make_worker(service, journal=_journal("recover", Recovered(entries=(entry,), set_aside=())))
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(worker) as run:
+        until(lambda: action.status == "Succeeded")
+        assert worker.health().set_aside == ("job-1",)
+    assert (run.failure, run.is_clean) == (None, False)
+    assert f"job=job-1 is set aside: recover of the journal returned {problem}" in caplog.text
+    assert not any("job-1" in str(request) for request in service.requests)
 
 
 def test_a_recovery_of_a_wrong_type_does_not_end_a_running_worker(
@@ -152,11 +195,11 @@ def test_a_second_delivery_does_not_run_the_handler_again(
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     client, note = FakeClient(), tmp_path / "note"
     journal = SharedJournal()
-    handler = partial(functions.count, note=str(note))
-    LambdaHandler(handler, connect=lambda: client, journal=lambda: journal)(make_event(), LambdaContext())  # type: ignore[arg-type,return-value] # as a client
+    make_function: Any = partial(LambdaHandler, partial(functions.count, note=str(note)), connect=lambda: client)
+    make_function(journal=lambda: journal)(make_event(), LambdaContext())
     odd = _journal(method, value)
     odd._finished = journal._finished
-    again = LambdaHandler(handler, connect=lambda: client, journal=lambda: odd)  # type: ignore[arg-type,return-value] # as a client
+    again = make_function(journal=lambda: odd)
     with pytest.raises(JournalError, match="Lambda must deliver the event again"):
         again(make_event(), LambdaContext())
     assert note.read_text(encoding="utf-8") == "job-1\n"

@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeVar, cast
 
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.models import AnyJob
+from cp_thirdparty.models import AnyJob, CustomJob, FailureDetails, ThirdPartyJob
 from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._emit import Emitter
@@ -29,13 +29,15 @@ from cp_thirdparty.worker.journal import (
     SetAside,
 )
 from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
-from cp_thirdparty.worker.results import Result
+from cp_thirdparty.worker.results import Continued, Result, Succeeded
 
 _T = TypeVar("_T")
 
 # Seconds for a write, and for reading all jobs.  `SqliteJournal` waits up to 30 seconds for other processes.
 _WRITE_SECONDS: Final = 60.0
 _READ_SECONDS: Final = 300.0
+
+_RESULTS: Final = (Succeeded, Continued, FailureDetails)
 
 _NOT_RETURNED: Final = "the journal has not returned in time"
 
@@ -131,7 +133,17 @@ class JournalWriter:
 
         recovered = self._call_checked("read", lambda journal: _recover(journal, self.scope), undo=release_all)
         self._errors.pop("claim", None)
-        return recovered
+        problems = {entry.job.job_id: _find_problem(entry, self.scope) for entry in recovered.entries}
+        for job_id, problem in problems.items():
+            if problem:
+                self.release(job_id)  # so that the next `recover` returns the job again
+        return Recovered(
+            entries=tuple(entry for entry in recovered.entries if not problems[entry.job.job_id]),
+            set_aside=(
+                *recovered.set_aside,
+                *(SetAside(job_id=job_id, problem=problem) for job_id, problem in problems.items() if problem),
+            ),
+        )
 
     def hold(self, job: ClaimedJob) -> float:
         """
@@ -364,7 +376,7 @@ def _claim(journal: Journal, offer: AnyJob, scope: JobScope) -> bool:
 def _recover(journal: Journal, scope: JobScope) -> Recovered:
     recovered = _check_type("recover", journal.recover(scope), Recovered)
     return Recovered(
-        entries=tuple(_check_type("recover", entry, JournalEntry) for entry in recovered.entries),
+        entries=tuple(_check_entry("recover", entry) for entry in recovered.entries),
         set_aside=tuple(_check_type("recover", row, SetAside) for row in recovered.set_aside),
     )
 
@@ -377,7 +389,28 @@ def _hold(journal: LeasedJournal, job_id: str) -> float:
 
 
 def _read_jobs(journal: Journal, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
-    return (_check_type("jobs", entry, JournalEntry) for entry in journal.jobs(unfinished_only=unfinished_only))
+    return (_check_entry("jobs", entry) for entry in journal.jobs(unfinished_only=unfinished_only))
+
+
+def _check_entry(method: str, value: object) -> JournalEntry:
+    entry = _check_type(method, value, JournalEntry)
+    _check_type(method, entry.job, (ThirdPartyJob, CustomJob))
+    return entry
+
+
+def _find_problem(entry: JournalEntry, scope: JobScope) -> str:
+    """Return why this worker cannot continue a job of the journal; an empty string if it can."""
+    if entry.scope not in (None, scope):
+        return "recover of the journal returned it for another scope"
+    times = (entry.changed_at, entry.changed_at if entry.claimed_at is None else entry.claimed_at)
+    is_correct = {
+        "state": isinstance(entry.state, JournalState) and entry.state is not JournalState.DONE,
+        "result": isinstance(entry.result, _RESULTS) or (entry.result is None and entry.state != JournalState.RESULT),
+        "crashes": isinstance(entry.crashes, int),
+        "changed_at or claimed_at": all(isinstance(time, (int, float)) and math.isfinite(time) for time in times),
+    }
+    wrong = ", ".join(name for name, is_valid in is_correct.items() if not is_valid)
+    return f"recover of the journal returned a wrong value: {wrong}" if wrong else ""
 
 
 def _has_finished(journal: Journal, job_id: str, scope: JobScope) -> bool:
