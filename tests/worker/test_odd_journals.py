@@ -195,11 +195,12 @@ def test_a_second_delivery_does_not_run_the_handler_again(
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     client, note = FakeClient(), tmp_path / "note"
     journal = SharedJournal()
-    make_function: Any = partial(LambdaHandler, partial(functions.count, note=str(note)), connect=lambda: client)
-    make_function(journal=lambda: journal)(make_event(), LambdaContext())
+    make_function: Any = LambdaHandler
+    settings = {"handler": partial(functions.count, note=str(note)), "connect": lambda: client}
+    make_function(**settings, journal=lambda: journal)(make_event(), LambdaContext())
     odd = _journal(method, value)
     odd._finished = journal._finished
-    again = make_function(journal=lambda: odd)
+    again = make_function(**settings, journal=lambda: odd)
     with pytest.raises(JournalError, match="Lambda must deliver the event again"):
         again(make_event(), LambdaContext())
     assert note.read_text(encoding="utf-8") == "job-1\n"
