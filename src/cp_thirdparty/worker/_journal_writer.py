@@ -5,23 +5,30 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol, TypeVar, cast
 
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.models import AnyJob, CustomJob, FailureDetails, ThirdPartyJob
 from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_partner
+from cp_thirdparty.worker._journal_values import (
+    call_claim,
+    call_hold,
+    call_recover,
+    find_finished,
+    find_problem,
+    has_finished,
+    read_interval,
+    read_jobs,
+)
 from cp_thirdparty.worker.events import JobEventName
 from cp_thirdparty.worker.journal import (
-    IndexedJournal,
     JobScope,
     Journal,
-    JournalEntry,
     JournalState,
     LeasedJournal,
     MemoryJournal,
@@ -29,15 +36,13 @@ from cp_thirdparty.worker.journal import (
     SetAside,
 )
 from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
-from cp_thirdparty.worker.results import Continued, Result, Succeeded
+from cp_thirdparty.worker.results import Result
 
 _T = TypeVar("_T")
 
 # Seconds for a write, and for reading all jobs.  `SqliteJournal` waits up to 30 seconds for other processes.
 _WRITE_SECONDS: Final = 60.0
 _READ_SECONDS: Final = 300.0
-
-_RESULTS: Final = (Succeeded, Continued, FailureDetails)
 
 _NOT_RETURNED: Final = "the journal has not returned in time"
 
@@ -87,7 +92,7 @@ class JournalWriter:
         # The worker calls `hold` only if the journal has leases, so a failure must raise here.
         self._is_leased = self._call_checked("open", lambda journal: isinstance(journal, LeasedJournal))
         self.recovery_seconds = (
-            self._call_checked("open", lambda journal: _read_interval(cast("LeasedJournal", journal)))
+            self._call_checked("open", lambda journal: read_interval(cast("LeasedJournal", journal)))
             if self._is_leased
             else math.inf
         )
@@ -131,9 +136,9 @@ class JournalWriter:
             for entry in recovered.entries:
                 self._journal.release(entry.job.job_id)
 
-        recovered = self._call_checked("read", lambda journal: _recover(journal, self.scope), undo=release_all)
+        recovered = self._call_checked("read", lambda journal: call_recover(journal, self.scope), undo=release_all)
         self._errors.pop("claim", None)
-        problems = {entry.job.job_id: _find_problem(entry, self.scope) for entry in recovered.entries}
+        problems = {entry.job.job_id: find_problem(entry, self.scope) for entry in recovered.entries}
         for job_id, problem in problems.items():
             if problem:
                 self.release(job_id)  # so that the next `recover` returns the job again
@@ -154,7 +159,7 @@ class JournalWriter:
         """
         if not self._is_leased or not job.is_recorded:
             return math.inf
-        return self._call_checked("write", lambda journal: _hold(cast("LeasedJournal", journal), job.offer.job_id))
+        return self._call_checked("write", lambda journal: call_hold(cast("LeasedJournal", journal), job.offer.job_id))
 
     def find_unfinished(self) -> set[str]:
         """
@@ -164,7 +169,8 @@ class JournalWriter:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
         return self._call_checked(
-            "read", lambda journal: {entry.job.job_id for entry in _read_jobs(journal, unfinished_only=True)}
+            "read",
+            lambda journal: {entry.job.job_id for entry in read_jobs(journal, unfinished_only=True)},
         )
 
     def is_finished(self, job_id: str) -> bool:
@@ -174,7 +180,7 @@ class JournalWriter:
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
-        return self._call_checked("read", lambda journal: _has_finished(journal, job_id, self.scope))
+        return self._call_checked("read", lambda journal: has_finished(journal, job_id, self.scope))
 
     def find_result(self, job_id: str) -> Result | None:
         """
@@ -185,7 +191,7 @@ class JournalWriter:
         """
 
         def find(journal: Journal) -> Result | None:
-            entries = _find_finished(journal, job_id, self.scope)
+            entries = find_finished(journal, job_id, self.scope)
             last = max(entries, key=lambda entry: entry.changed_at, default=None)
             return None if last is None else last.result
 
@@ -198,7 +204,7 @@ class JournalWriter:
         Raises:
             cp_thirdparty.exceptions.JournalError: The journal cannot be read.
         """
-        entries = self._call_checked("read", lambda journal: list(_read_jobs(journal, unfinished_only=True)))
+        entries = self._call_checked("read", lambda journal: list(read_jobs(journal, unfinished_only=True)))
         unowned = (entry.scope for entry in entries if not entry.is_owner_alive)
         return Counter(scope for scope in unowned if scope not in (None, self.scope))
 
@@ -228,7 +234,7 @@ class JournalWriter:
 
         # Claims have their own kind of error: after a failure of the disk, `SqliteJournal` refuses claims and
         # `recover`, but writes other changes.  A successful `recover` shows that the next claim may succeed.
-        is_free = self._call_checked("claim", lambda journal: _claim(journal, job.offer, self.scope), undo=undo)
+        is_free = self._call_checked("claim", lambda journal: call_claim(journal, job.offer, self.scope), undo=undo)
         # Another delivery of the event may have finished the job meanwhile.  A job from a poll is claimed even if it is
         # recorded as finished, because CodePipeline offers it again.
         if is_free and job.is_from_event and self.is_finished(job_id):
@@ -348,80 +354,6 @@ def _call_journal(method: Callable[[Journal], _T], journal: Journal) -> _T | Jou
         if isinstance(text, str) and text.strip():
             return failure.with_traceback(None)
         return JournalError(f"the journal raised {type(failure).__name__}")
-
-
-def _check_type(method: str, value: object, expected: type[_T] | tuple[type[_T], ...]) -> _T:
-    """
-    Return the value that a method of the journal returned.
-
-    Raises:
-        JournalError: The value has a wrong type, such as the ``None`` of a method without ``return``.
-    """
-    if not isinstance(value, expected):
-        raise JournalError(f"{method} of the journal returned a wrong type: {type(value).__name__}")
-    return value
-
-
-def _read_interval(journal: LeasedJournal) -> float:
-    seconds = float(journal.recovery_seconds)
-    if not seconds > 0:
-        raise JournalError("recovery_seconds of the journal must be more than 0")
-    return seconds
-
-
-def _claim(journal: Journal, offer: AnyJob, scope: JobScope) -> bool:
-    return bool(_check_type("claim", journal.claim(offer, scope), int))  # SQL has no bool
-
-
-def _recover(journal: Journal, scope: JobScope) -> Recovered:
-    recovered = _check_type("recover", journal.recover(scope), Recovered)
-    return Recovered(
-        entries=tuple(_check_entry("recover", entry) for entry in recovered.entries),
-        set_aside=tuple(_check_type("recover", row, SetAside) for row in recovered.set_aside),
-    )
-
-
-def _hold(journal: LeasedJournal, job_id: str) -> float:
-    seconds = float(_check_type("hold", journal.hold(job_id), (int, float)))
-    if math.isnan(seconds):
-        raise JournalError("hold of the journal returned no number")
-    return seconds
-
-
-def _read_jobs(journal: Journal, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
-    return (_check_entry("jobs", entry) for entry in journal.jobs(unfinished_only=unfinished_only))
-
-
-def _check_entry(method: str, value: object) -> JournalEntry:
-    entry = _check_type(method, value, JournalEntry)
-    _check_type(method, entry.job, (ThirdPartyJob, CustomJob))
-    return entry
-
-
-def _find_problem(entry: JournalEntry, scope: JobScope) -> str:
-    """Return why this worker cannot continue a job of the journal; an empty string if it can."""
-    if entry.scope not in (None, scope):
-        return "recover of the journal returned it for another scope"
-    times = (entry.changed_at, entry.changed_at if entry.claimed_at is None else entry.claimed_at)
-    is_correct = {
-        "state": isinstance(entry.state, JournalState) and entry.state is not JournalState.DONE,
-        "result": isinstance(entry.result, _RESULTS) or (entry.result is None and entry.state != JournalState.RESULT),
-        "crashes": isinstance(entry.crashes, int),
-        "changed_at or claimed_at": all(isinstance(time, (int, float)) and math.isfinite(time) for time in times),
-    }
-    wrong = ", ".join(name for name, is_valid in is_correct.items() if not is_valid)
-    return f"recover of the journal returned a wrong value: {wrong}" if wrong else ""
-
-
-def _has_finished(journal: Journal, job_id: str, scope: JobScope) -> bool:
-    if isinstance(journal, IndexedJournal):
-        return bool(_check_type("is_finished", journal.is_finished(job_id, scope), int))
-    return any(_find_finished(journal, job_id, scope))
-
-
-def _find_finished(journal: Journal, job_id: str, scope: JobScope) -> Iterator[JournalEntry]:
-    found = (entry for entry in _read_jobs(journal) if entry.state is JournalState.DONE)
-    return (entry for entry in found if entry.job.job_id == job_id and entry.scope == scope)
 
 
 def _write(journal: Journal, job: ClaimedJob) -> None:
