@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import io
 import logging
@@ -501,6 +502,19 @@ def test_the_failure_type_of_a_failure_that_was_raised_or_returned(service: Loca
         events = _run(service, handler)
         assert list(events) == ["claimed", "reported"]
         assert events["reported"].failure_type is failure_type
+
+
+@pytest.mark.usefixtures("long_flush")
+def test_the_event_of_the_timeout_of_a_coroutine(service: LocalCodePipeline) -> None:
+    """It has the failure type of the report, as that of a function."""
+
+    async def handle(_job: AnyJob) -> Succeeded:
+        await asyncio.sleep(60)
+        return Succeeded()
+
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    events = _run(service, handle, job_timeout=1)
+    assert events["timed_out"].failure_type is events["reported"].failure_type is FailureType.SYSTEM_UNAVAILABLE
 
 
 @pytest.mark.usefixtures("long_flush")

@@ -366,7 +366,7 @@ class _Forking:
 
 def _wait_for_child(child: int) -> int:
     """Return the exit status of a child; kill a child that does not end, which gives another status."""
-    for _ in range(1000):
+    for _ in range(6000):
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
@@ -426,10 +426,11 @@ def test_a_child_that_a_coroutine_forks_reports_nothing(
 @needs_fork
 def test_a_child_of_the_application_reports_nothing(service: LocalCodePipeline) -> None:
     """`asyncio.run` of the child cancels the task that awaits the job, whose result belongs to the parent."""
-    release = threading.Event()
+    began, release = threading.Event(), threading.Event()
 
     def handle(_job: AnyJob) -> Succeeded:
-        release.wait(30)
+        began.set()
+        release.wait(90)
         return Succeeded()
 
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
@@ -439,9 +440,8 @@ def test_a_child_of_the_application_reports_nothing(service: LocalCodePipeline) 
 
     async def fork_beside_the_job() -> object:
         task = asyncio.create_task(processor.process_async(offer))
-        while action.status != "InProgress":  # noqa: ASYNC110 - no event is set
+        while not (began.is_set() or task.done()):  # noqa: ASYNC110 - an event of a thread
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
         fork()
         release.set()
         return await task

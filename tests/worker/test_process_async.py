@@ -268,6 +268,7 @@ def test_a_job_whose_task_is_cancelled_is_reported(service: LocalCodePipeline) -
     assert isinstance(action.result, FailureDetails)
     assert action.result.type is FailureType.SYSTEM_UNAVAILABLE
     assert [event.name for event in events] == ["claimed", "timed_out", "reported"]
+    assert events[1].failure_type is FailureType.SYSTEM_UNAVAILABLE
 
 
 def test_a_function_whose_task_is_cancelled_is_left(
@@ -488,7 +489,7 @@ def test_a_function_that_takes_too_long_is_left_when_a_thread_can_be_started(
         return Succeeded()
 
     action, offer = _start(service)
-    outcome = _run_with_limit(_processor(service, handle, job_timeout=1).process_async(offer))
+    outcome = _run_with_limit(_processor(service, handle, job_timeout=2).process_async(offer))
     release.set()
     assert isinstance(outcome, Reported)
     assert isinstance(action.result, FailureDetails)
@@ -508,7 +509,7 @@ def test_a_task_may_be_cancelled_while_its_job_is_given_up(service: LocalCodePip
         return any(request.operation_name == "PutThirdPartyJobFailureResult" for request in service.requests)
 
     action, offer = _start(service)
-    _run_with_limit(_cancel(_processor(service, handle, job_timeout=1).process_async(offer), is_reporting, release))
+    _run_with_limit(_cancel(_processor(service, handle, job_timeout=2).process_async(offer), is_reporting, release))
     assert isinstance(action.result, FailureDetails)
 
 

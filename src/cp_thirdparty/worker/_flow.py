@@ -261,8 +261,8 @@ class JobFlow:
     def _accept(self, job: ClaimedJob, handler_run: HandlerRun) -> None:
         for problem in handler_run.problems:
             self.log_problem(job, problem)
+        failure_type = handler_run.result.type if isinstance(handler_run.result, FailureDetails) else None
         if handler_run.failure:
-            failure_type = handler_run.result.type if isinstance(handler_run.result, FailureDetails) else None
             self.steps.notify(
                 *("handler_failed", job, handler_run.error),
                 failure_type=failure_type,
@@ -272,7 +272,8 @@ class JobFlow:
         job.note_success()
         job.was_interrupted = handler_run.was_interrupted
         if job.decide(handler_run.result, self.clock()) and handler_run.has_timed_out:
-            self.steps.notify("timed_out", job, str(getattr(handler_run.result, "message", "")))
+            message = str(getattr(handler_run.result, "message", ""))
+            self.steps.notify("timed_out", job, message, failure_type=failure_type)
 
     def _handle_run_error(self, job: ClaimedJob, error: Exception, pause: float) -> Outcome | None:
         """Apply the failure policy to a handler that was not called, or whose process ended unexpectedly."""

@@ -138,16 +138,13 @@ class JournalWriter:
 
         recovered = self._call_checked("read", lambda journal: call_recover(journal, self.scope), undo=release_all)
         self._errors.pop("claim", None)
-        problems = {entry.job.job_id: find_problem(entry, self.scope) for entry in recovered.entries}
-        for job_id, problem in problems.items():
-            if problem:
-                self.release(job_id)  # so that the next `recover` returns the job again
+        checked = [(entry, find_problem(entry, self.scope)) for entry in recovered.entries]
+        wrong = [SetAside(job_id=entry.job.job_id, problem=problem) for entry, problem in checked if problem]
+        for row in wrong:
+            self.release(row.job_id)  # so that the next `recover` returns the job again
         return Recovered(
-            entries=tuple(entry for entry in recovered.entries if not problems[entry.job.job_id]),
-            set_aside=(
-                *recovered.set_aside,
-                *(SetAside(job_id=job_id, problem=problem) for job_id, problem in problems.items() if problem),
-            ),
+            entries=tuple(entry for entry, problem in checked if not problem),
+            set_aside=(*recovered.set_aside, *wrong),
         )
 
     def hold(self, job: ClaimedJob) -> float:
@@ -159,7 +156,8 @@ class JournalWriter:
         """
         if not self._is_leased or not job.is_recorded:
             return math.inf
-        return self._call_checked("write", lambda journal: call_hold(cast("LeasedJournal", journal), job.offer.job_id))
+        # A kind of its own: a write that succeeds does not show that `hold` works.
+        return self._call_checked("hold", lambda journal: call_hold(cast("LeasedJournal", journal), job.offer.job_id))
 
     def find_unfinished(self) -> set[str]:
         """

@@ -165,7 +165,7 @@ class Processing:
         failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)
         if not self.job.is_claimed or not self.job.decide(failure, time.monotonic(), is_given_up=True):
             return None
-        self._notify("timed_out", self.job, message)
+        self._notify("timed_out", self.job, message, failure_type=failure.type)
         return self._flow.report(self.job)
 
     def _is_forked(self) -> bool:
