@@ -30,7 +30,7 @@ from support.worker_service import (
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
 from cp_thirdparty.testing._wire import error_response
-from cp_thirdparty.testing.faults import ExpiredCredentials
+from cp_thirdparty.testing.faults import ExpiredCredentials, LostAnswer
 from cp_thirdparty.worker import (
     JobProcessor,
     JournalState,
@@ -39,6 +39,7 @@ from cp_thirdparty.worker import (
     Rejected,
     Released,
     Reported,
+    Uncertain,
     _steps,
     tokens,
 )
@@ -303,6 +304,29 @@ def test_a_claimed_job_whose_look_up_hangs_is_kept(service: LocalCodePipeline, e
         time.sleep(1.2)  # until the worker has looked at its times
         end.set()
         until(lambda: action.status == "Succeeded")
+
+
+def test_a_job_that_may_be_claimed_while_its_look_up_hangs_is_uncertain(
+    service: LocalCodePipeline, end: threading.Event
+) -> None:
+    """CodePipeline has accepted the acknowledgement, whose response was lost, so the journal must keep the job."""
+    calls: list[str] = []
+
+    def look_up(client_id: str) -> str | None:
+        calls.append(client_id)
+        if len(calls) == 2:
+            end.wait(20)
+        return TOKENS.get(client_id)
+
+    service.faults.add("AcknowledgeThirdPartyJob", LostAnswer())
+    service.faults.add(
+        "AcknowledgeThirdPartyJob", Instead(error_response("InvalidClientTokenException", "no")), times=None
+    )
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    journal = MemoryJournal()
+    (outcome,) = make_worker(service, journal=journal, client_tokens=look_up).run_once()
+    assert isinstance(outcome, Uncertain)
+    assert [entry.state for entry in journal.jobs()] == [JournalState.UNCERTAIN]
 
 
 def test_an_inherited_job_whose_look_up_hangs_is_released(service: LocalCodePipeline, end: threading.Event) -> None:

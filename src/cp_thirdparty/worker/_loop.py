@@ -365,9 +365,7 @@ class Loop:
 
     def _give_up_look_up(self, job: ClaimedJob) -> Outcome | None:
         """End a job that is not claimed and whose look-up of the client token hangs; this frees its slot."""
-        name = TimeoutError.__name__
-        rejected = Rejected(job=job.offer, reason=TOOK_TOO_LONG, error=name)
-        outcome = Released(job=job.offer, error=name) if job.may_have_been_claimed else rejected
+        outcome = _outcome_without_thread(job, TimeoutError.__name__, TOOK_TOO_LONG)
         if not job.give_up_look_up(outcome):
             self._ending.discard(job.offer.job_id)
             return None
@@ -406,7 +404,7 @@ class Loop:
                 logging.CRITICAL, "job=%s a bug of cp-thirdparty: %s at %s:%d", job, name, where.name, where.lineno or 0
             )
             self._has_lost = True
-            outcome = _outcome_after_bug(job, name)
+            outcome = _outcome_without_thread(job, name, "the worker failed")
         if outcome is not None:
             self._close(job, outcome)
 
@@ -489,10 +487,10 @@ def _find_scope(clients: Clients, action_type_id: ActionTypeId) -> JobScope:
     return JobScope(region_name=client.region_name, endpoint_url=client.endpoint_url, action_type_id=action_type_id)
 
 
-def _outcome_after_bug(job: ClaimedJob, name: str) -> Outcome:
-    """Return the outcome of a job whose thread was ended by a bug of this library."""
+def _outcome_without_thread(job: ClaimedJob, name: str, reason: str) -> Outcome:
+    """Return the outcome of a job whose thread hangs, or was ended by a bug of this library."""
     if job.stage is Stage.CLAIMING:  # the acknowledgement may have been sent
         return Uncertain(job=job.offer)
     if job.may_have_been_claimed:
         return Released(job=job.offer, error=name)
-    return Rejected(job=job.offer, reason="the worker failed", error=name)
+    return Rejected(job=job.offer, reason=reason, error=name)
