@@ -879,6 +879,101 @@ def test_values_of_foreign_types_cost_one_job_each(fleet: Fleet) -> None:
     assert {row.job_id for row in recovered.set_aside} >= _PROBLEMS.keys() - {"job_id"}
 
 
+@pytest.mark.parametrize("value", [*_FOREIGN, {"N": "5"}, {"S": ""}, {"S": "unknown"}, None])
+def test_a_job_whose_owner_is_no_lease_is_taken_over(fleet: Fleet, value: dict[str, Any] | None) -> None:
+    """No running worker can have such a name; each change of the job by the first worker fails."""
+    journal, other, desk = fleet.open(), fleet.open(), fleet.open()
+    for job_id in ("bad", "good"):
+        journal.claim(_job(job_id), SCOPE)
+    journal.running("bad")
+    item = next(item for item in fleet.items() if item["sk"]["S"].endswith("#bad"))
+    fleet.client.put_item(TableName=fleet.table_name, Item={**item, "owner": value} if value else _without_owner(item))
+    listed = {entry.job.job_id: entry.is_owner_alive for entry in desk.jobs()}
+    assert listed == {"bad": None if value is None else False, "good": True}
+    (entry,) = other.recover(SCOPE).entries
+    assert (entry.job.job_id, entry.crashes) == ("bad", 0 if value is None else 1)
+    assert journal.hold("good") > 0
+    fleet.timer.now += 2
+    assert journal.hold("bad") == 0
+    assert other.hold("bad") > 0
+
+
+def _without_owner(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an item of a job that has been released."""
+    return {name: value for name, value in item.items() if name != "owner"}
+
+
+@pytest.mark.parametrize("value", [*_FOREIGN, {"N": "5"}, {"S": ""}])
+def test_an_operator_ends_a_job_whose_owner_is_no_lease(fleet: Fleet, value: dict[str, Any]) -> None:
+    """The command that waits for signs of life of the workers does not wait for such an owner."""
+    journal, desk = fleet.open(), fleet.open()
+    journal.claim(_job(), SCOPE)
+    item = next(item for item in fleet.items() if item["sk"]["S"].endswith("#job-1"))
+    fleet.client.put_item(TableName=fleet.table_name, Item={**item, "owner": value})
+    assert list(desk._observe_owners()) == []
+    desk.end("job-1")
+    assert [entry.state for entry in desk.jobs()] == [JournalState.DONE]
+
+
+# Each attribute of an item whose absence or other value leaves a job that can be continued.
+_OPTIONAL = {"owner", "write", "began_at", "nonce", "result", "outcome", "claimed_at"}
+
+
+@pytest.mark.parametrize("attribute", [*_PROBLEMS, *sorted(_OPTIONAL - _PROBLEMS.keys())])
+@pytest.mark.parametrize("value", [None, *_FOREIGN, {"N": "-5"}, {"N": "1e99"}, {"S": "x"}])
+def test_each_attribute_of_each_type_costs_at_most_its_job(
+    fleet: Fleet, attribute: str, value: dict[str, Any] | None
+) -> None:
+    """The job is taken over, or set aside by its id in one scope at least; an operator can end it by that id."""
+    journal, other, another = fleet.open(), fleet.open(), fleet.open()
+    for job_id in ("bad", "good"):
+        journal.claim(_job(job_id), SCOPE)
+    journal.close()
+    item = next(item for item in fleet.items() if item["sk"]["S"].endswith("#bad"))
+    changed = {name: kept for name, kept in item.items() if name != attribute}
+    fleet.client.put_item(TableName=fleet.table_name, Item=changed if value is None else {**changed, attribute: value})
+    first, second = other.recover(SCOPE), another.recover(SCOPE)
+    assert "good" in {entry.job.job_id for entry in first.entries}
+    taken, set_aside = {entry.job.job_id for entry in first.entries}, {row.job_id for row in first.set_aside}
+    assert "bad" in taken or set_aside == {"bad"} == {row.job_id for row in second.set_aside}
+    other.close()
+    another.end("bad")
+    assert another.recover(SCOPE).set_aside == ()
+    assert another.is_finished("bad", SCOPE)
+
+
+def test_a_time_with_more_digits_than_python_reads_is_set_aside(fleet: Fleet) -> None:
+    """The condition of a takeover would never hold for it."""
+    journal, other = fleet.open(), fleet.open()
+    journal.claim(_job(), SCOPE)
+    journal.close()
+    item = next(item for item in fleet.items() if item["sk"]["S"].endswith("#job-1"))
+    number = {"N": "1700000000.1234567890123456789"}
+    fleet.client.put_item(TableName=fleet.table_name, Item={**item, "changed_at": number, "tag": number})
+    assert [row.problem for row in other.recover(SCOPE).set_aside] == ["its times cannot be read"]
+    fleet.client.put_item(TableName=fleet.table_name, Item={**item, "tag": number})
+    assert [entry.job.job_id for entry in other.recover(SCOPE).entries] == ["job-1"]
+    assert next(item for item in fleet.items() if item["sk"]["S"].endswith("#job-1"))["tag"] == number
+
+
+def test_an_item_in_the_wrong_partition_is_set_aside(fleet: Fleet) -> None:
+    """A finished job among the unfinished ones is not taken over, and an unfinished one among the others not listed."""
+    journal, other = fleet.open(), fleet.open()
+    for job_id in ("a", "b"):
+        journal.claim(_job(job_id), SCOPE)
+    journal.finish("b", "reported")
+    journal.close()
+    a, b = (next(item for item in fleet.items() if item["sk"]["S"].endswith(f"#{name}")) for name in ("a", "b"))
+    for item, state in ((a, "DONE"), (b, "RUNNING")):
+        fleet.client.put_item(TableName=fleet.table_name, Item={**item, "state": {"S": state}})
+    recovered = other.recover(SCOPE)
+    assert recovered.entries == ()
+    assert [(row.job_id, row.problem) for row in recovered.set_aside] == [("a", "its state contradicts its key")]
+    assert list(other.jobs()) == []
+    other.end("a")
+    assert [entry.job.job_id for entry in other.jobs()] == ["a"]
+
+
 def test_a_foreign_attribute_is_kept(fleet: Fleet) -> None:
     """A program of the partner may have added it; the job is taken over all the same."""
     journal, other = fleet.open(), fleet.open()
@@ -891,6 +986,19 @@ def test_a_foreign_attribute_is_kept(fleet: Fleet) -> None:
     assert [entry.job.job_id for entry in other.recover(SCOPE).entries] == ["job-1"]
     other.finish("job-1", "reported")
     assert [item["tags"] for item in fleet.items() if "tags" in item] == [tags]
+
+
+@pytest.mark.parametrize("seconds", ["-5", "0", "1e99"])
+def test_the_seconds_of_a_lease_that_no_worker_writes_are_not_used(fleet: Fleet, seconds: str) -> None:
+    """Otherwise the jobs of a running worker would be taken over, or those of an ended one never."""
+    journal, other = fleet.open(), fleet.open()
+    journal.claim(_job(), SCOPE)
+    lease = next(item for item in fleet.items() if item["sk"]["S"] == "lease#" + journal._lease.name)
+    fleet.client.put_item(TableName=fleet.table_name, Item={**lease, "seconds": {"N": seconds}})
+    assert other.recover(SCOPE).entries == ()
+    journal._lease.stop()
+    fleet.wait(fleet.takeover_seconds)
+    assert [entry.job.job_id for entry in other.recover(SCOPE).entries] == ["job-1"]
 
 
 @pytest.mark.parametrize("attribute", ["dead_by", "beat", "seconds", "other"])

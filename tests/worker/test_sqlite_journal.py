@@ -376,6 +376,11 @@ def test_nothing_is_left_beside_a_closed_journal(tmp_path: Path) -> None:
             ("changed_at = 'now'", "its times cannot be read"),
             ("changed_at = 9e999", "its times cannot be read"),
             ("claimed_at = -1.0", "its times cannot be read"),
+            ("claimed_at = x'00'", "its times cannot be read"),
+            ("changed_at = x'00'", "its times cannot be read"),
+            ("state = 5", "its state is unknown"),
+            ("state = x'444f4e45'", "its state is unknown"),  # DONE
+            ("may_be_accepted = x'00'", "its attempts to report cannot be read"),
             ("scope = 'unknown'", "its scope cannot be read"),
             ("scope = x'00'", "its scope cannot be read"),
         ],
@@ -399,6 +404,28 @@ def test_a_bad_row_costs_one_job(tmp_path: Path, change: str, problem: str) -> N
     with closing(SqliteJournal(path)) as journal:
         journal.end("bad")
         assert journal.recover(SCOPE).set_aside == ()
+
+
+@pytest.mark.parametrize("table", ["entries", "jobs"])
+@pytest.mark.parametrize("owner", ["x'00'", "5", "NULL", "'unknown'", "zeroblob(3000000)", "CAST(x'ff' AS TEXT)"])
+def test_a_job_whose_owner_is_no_name_of_an_owner_is_taken_over(tmp_path: Path, table: str, owner: str) -> None:
+    """No running worker can have such a name, and an operator can end the job."""
+    path = tmp_path / "j.db"
+    with closing(SqliteJournal(path)) as journal, closing(SqliteJournal(path)) as other:
+        for job_id in ("bad", "good"):
+            journal.claim(ThirdPartyJob(client_id="c", job_id=job_id), SCOPE)
+        if table == "jobs":
+            columns = "job_id, client_id, state, owner, changed_at"
+            _execute(path, f"INSERT INTO jobs ({columns}) SELECT {columns} FROM entries WHERE job_id = 'bad'")
+            _execute(path, "DELETE FROM entries WHERE job_id = 'bad'")
+        _execute(path, f"UPDATE {table} SET owner = {owner} WHERE job_id = 'bad'")
+        (listed,) = (entry for entry in journal.jobs() if entry.job.job_id == "bad")
+        assert listed.is_owner_alive is (None if owner == "NULL" else False)
+        recovered = other.recover(SCOPE)
+        assert ([entry.job.job_id for entry in recovered.entries], recovered.set_aside) == (["bad"], ())
+        _execute(path, f"UPDATE entries SET owner = {owner} WHERE job_id = 'bad'")
+        other.end("bad")
+        assert [entry.job.job_id for entry in other.jobs(unfinished_only=True)] == ["good"]
 
 
 def test_a_bad_id_is_shown_without_control_characters(tmp_path: Path) -> None:

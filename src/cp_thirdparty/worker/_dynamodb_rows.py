@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import attrs
 
+from cp_thirdparty._base.text import show
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import AnyJob
 from cp_thirdparty.worker._dynamodb_table import DONE, OPEN, PARTITION, SORT, Item, Table
 from cp_thirdparty.worker._kinds import nonce_of
 from cp_thirdparty.worker._lease import LEASE, Lease
-from cp_thirdparty.worker._sqlite_rows import ALONE, Row, read_row, read_scope, scope_key, text_of_scope
+from cp_thirdparty.worker._sqlite_rows import ALONE, NAME_LENGTH, Row, read_row, read_scope, scope_key, text_of_scope
 from cp_thirdparty.worker._takeover import mark_crash
 from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, Recovered, SetAside
 
@@ -46,10 +47,14 @@ class OpenItems:
     leases: dict[str, Item]
     jobs: list[Item]
 
-    def list_dead(self, dead: Collection[str]) -> set[str]:
-        """Return the names of the workers that have ended: those in `dead`, and owners of jobs that have no lease."""
+    def list_dead(self, dead: Collection[str]) -> set[Any]:
+        """
+        Return the owners that have ended: those in `dead`, and owners of jobs that have no lease.
+
+        An owner that is not a string is one of them, because each lease has a string as its name.
+        """
         # A worker creates its lease before it claims a job, and jobs are read before leases.
-        return {*dead, *(str(item["owner"]) for item in self.jobs if "owner" in item)} - (self.leases.keys() - dead)
+        return {*dead, *(item["owner"] for item in self.jobs if "owner" in item)} - (self.leases.keys() - dead)
 
 
 def read_open(table: Table) -> OpenItems:
@@ -64,7 +69,7 @@ def create_item(job: AnyJob, scope: JobScope, *, owner: str, now: float) -> Item
     text = text_of_scope(scope)
     return {
         PARTITION: OPEN,
-        SORT: f"{_JOB}{scope_key(text)}#{job.job_id}",
+        SORT: _JOB + _create_key(job.job_id, text),
         "scope": text,
         "job_id": job.job_id,
         "client_id": job.client_id,
@@ -87,7 +92,7 @@ def create_finished_item(item: Item, *, outcome: str, now: float, expires_at: in
     return {
         **{name: value for name, value in item.items() if name not in ("owner", "write")},
         PARTITION: DONE,
-        SORT: key + item[SORT].removeprefix(_JOB),
+        SORT: key + _key_of(item),
         "state": JournalState.DONE.value,
         "outcome": outcome,
         "changed_at": now,
@@ -97,13 +102,31 @@ def create_finished_item(item: Item, *, outcome: str, now: float, expires_at: in
 
 def create_mark(item: Item, *, expires_at: int | None) -> Item:
     """Create the mark of a finished job, from its item in either partition."""
-    partition = partition_of_mark(str(item.get("job_id")), str(item.get("scope")))
-    return {PARTITION: partition, SORT: DONE, "expires_at": expires_at}
+    return {PARTITION: _MARK + _key_of(item), SORT: DONE, "expires_at": expires_at}
 
 
 def partition_of_mark(job_id: str, scope: str) -> str:
     """Return the partition key of the mark of a finished job; the scope is a JSON string, as in the item."""
-    return f"{_MARK}{scope_key(scope)}#{job_id}"
+    return _MARK + _create_key(job_id, scope)
+
+
+def find_id(item: Item) -> str:
+    """Return the id of a job from the key of its item, because the attribute may be wrong."""
+    return _key_of(item).partition("#")[2]
+
+
+def find_name(item: Item) -> str:
+    """Return the id of a job as a printable string."""
+    return show(find_id(item), NAME_LENGTH)
+
+
+def _create_key(job_id: str, scope: str) -> str:
+    return f"{scope_key(scope)}#{job_id}"
+
+
+def _key_of(item: Item) -> str:
+    """Return the part of the sort key that is the same in both partitions."""
+    return str(item[SORT].partition("#")[2])
 
 
 def sort_by_time(seconds: float) -> str:
@@ -116,7 +139,18 @@ def read_item(item: Item, *, is_owner_alive: bool | None) -> JournalEntry | SetA
     row = _row_of(item)
     scope = read_scope(item.get("scope"))
     scopes = {} if scope is None else {row.scope: scope}
-    return read_row(row, scopes, is_owner_alive=is_owner_alive)
+    found = read_row(row, scopes, is_owner_alive=is_owner_alive)
+    if isinstance(found, SetAside):
+        return attrs.evolve(found, job_id=find_name(item))
+    problem = _find_contradiction(item, row)
+    return SetAside(job_id=find_name(item), problem=problem) if problem else found
+
+
+def _find_contradiction(item: Item, row: Row) -> str:
+    """Return how an item that can be read contradicts its own key; an empty string if it does not."""
+    if _create_key(row.job_id, item["scope"]) != _key_of(item):
+        return "its id or scope contradicts its key"
+    return "" if row.is_finished is (item[PARTITION] == DONE) else "its state contradicts its key"
 
 
 def _row_of(item: Item) -> Row:
@@ -170,7 +204,7 @@ class Takeover:
     def _move_all(self, found: OpenItems) -> None:
         dead = self._lease.find_dead(found.leases)
         others = found.leases.keys() - dead - {self._lease.name}
-        for owner in sorted(found.list_dead(dead)):
+        for owner in sorted(found.list_dead(dead), key=str):
             jobs = [item for item in found.jobs if item.get("owner") == owner]
             cause: str | None = _find_cause(jobs)
             lease = found.leases.get(owner)
@@ -185,7 +219,7 @@ class Takeover:
                 self._lease.remove(lease)
         for item in found.jobs:
             # If the response to a takeover was lost, this worker owns a job that it does not know.
-            if item.get("owner") in (None, self._lease.name) and item.get("job_id") not in self._taken:
+            if item.get("owner") in (None, self._lease.name) and find_id(item) not in self._taken:
                 self._move(item, _NONE)
 
     def _move(self, item: Item, cause: str) -> bool:

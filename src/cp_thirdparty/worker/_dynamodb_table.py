@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import botocore.session
@@ -18,7 +19,7 @@ from cp_thirdparty.exceptions import JournalError
 _T = TypeVar("_T")
 
 Item = dict[str, Any]
-"""An item as Python values: strings, integers and floats.  A value of another type keeps DynamoDB's own form."""
+"""An item as Python values: strings, integers and floats.  Another value keeps DynamoDB's own form."""
 
 PARTITION: Final = "pk"
 SORT: Final = "sk"
@@ -174,9 +175,10 @@ class Table:
 
 
 class _Foreign(dict[str, Any]):
-    """A value of a type that no journal writes, in DynamoDB's own form, so that it is written unchanged."""
+    """A value that no journal writes, in DynamoDB's own form, so that it is written unchanged."""
 
-    __hash__ = object.__hash__  # type: ignore[assignment] # values are looked up in sets
+    def __hash__(self) -> int:  # type: ignore[override] # values are looked up in sets
+        return hash(tuple(self))
 
 
 def _encode(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,7 +205,10 @@ def _decode_value(value: Mapping[str, Any]) -> Any:
         number = float(_string(value["N"]))
         if not math.isfinite(number):
             raise ValueError
-        return int(number) if number.is_integer() else number
+        number = int(number) if number.is_integer() else number
+        # DynamoDB keeps more digits than a float has.  A condition with fewer digits would never hold.
+        if Decimal(value["N"]) == Decimal(repr(number)):
+            return number
     return _Foreign(value)
 
 

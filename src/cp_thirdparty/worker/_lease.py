@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sized
 from typing import Final
 
+from cp_thirdparty._base.durations import MAX_SECONDS
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.worker._dynamodb_table import OPEN, PARTITION, SORT, Item, Table
 from cp_thirdparty.worker._emit import Emitter
@@ -206,7 +207,8 @@ class Lease:
     def longest_silence(self, lease: Item) -> float:
         """Return after how many seconds without a new number a lease has expired."""
         seconds = lease.get("seconds")
-        return (seconds if isinstance(seconds, (int, float)) else self.seconds) * _SILENCE_FACTOR
+        is_valid = isinstance(seconds, (int, float)) and 0 < seconds <= MAX_SECONDS * _LEASE_PART
+        return (seconds if is_valid else self.seconds) * _SILENCE_FACTOR
 
     def stop(self) -> None:
         """Stop the beats."""

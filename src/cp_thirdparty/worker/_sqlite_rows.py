@@ -32,7 +32,8 @@ _LONGEST_VALUE: Final = 2 << 20
 # SQL for the length of a value in bytes.  Before version 3.43, SQLite must read the complete value for it.
 _LENGTH: Final = "octet_length({0})" if sqlite3.sqlite_version_info >= (3, 43) else "length(CAST({0} AS BLOB))"
 
-_NAME_LENGTH: Final = 200
+# Maximum number of characters of the name of a row that is set aside.
+NAME_LENGTH: Final = 200
 
 
 def limit(column: str) -> str:
@@ -44,7 +45,7 @@ def limit(column: str) -> str:
     length = _LENGTH.format(column)
     return (
         f"CASE WHEN typeof({column}) IN ('text', 'blob') AND {length} > {_LONGEST_VALUE} "
-        f"THEN CAST(substr({column}, 1, {_NAME_LENGTH}) AS BLOB) ELSE {column} END"
+        f"THEN CAST(substr({column}, 1, {NAME_LENGTH}) AS BLOB) ELSE {column} END"
     )
 
 
@@ -96,7 +97,7 @@ class Row:
     def name(self) -> str:
         """The job's id as a printable string, even if the row is damaged."""
         text = self.job_id.decode(errors="replace") if isinstance(self.job_id, bytes) else str(self.job_id)
-        return show(text, _NAME_LENGTH)
+        return show(text, NAME_LENGTH)
 
     @property
     def may_be_running(self) -> bool:

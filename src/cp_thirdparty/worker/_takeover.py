@@ -28,7 +28,8 @@ from cp_thirdparty.worker._sqlite_rows import (
 from cp_thirdparty.worker.journal import JobScope, JournalEntry, JournalState, Recovered, SetAside
 
 _OLD: Final = "job_id, client_id, state, result, outcome, owner, changed_at"
-_FREE: Final = f"state <> 'DONE' AND {limit('owner')} IS ?"
+# Compared as bytes, because SQLite returns a string that is not UTF-8 as bytes.
+_FREE: Final = f"state <> 'DONE' AND CAST({limit('owner')} AS BLOB) IS CAST(? AS BLOB)"
 _NEW: Final = f"scope, crashes, is_suspect, {_OLD}"
 _MOVE: Final = (
     f"INSERT OR REPLACE INTO entries ({_NEW}) SELECT '{NO_SCOPE}', {OLD_CRASHES}, {_OLD} FROM jobs WHERE {_FREE}",  # noqa: S608 - ours

@@ -19,6 +19,7 @@ from cp_thirdparty.worker._dynamodb_rows import (
     create_finished_item,
     create_item,
     create_mark,
+    find_name,
     partition_of_mark,
     read_item,
     read_open,
@@ -287,7 +288,7 @@ class DynamoDBJournal:
         while True:
             found = read_open(self._table)
             dead = found.list_dead(self._lease.find_dead(found.leases))
-            owners = {str(item["owner"]) for item in found.jobs if "owner" in item} - dead
+            owners = {item["owner"] for item in found.jobs if "owner" in item} - dead
             silent = [
                 found.leases[name]
                 for name in owners
@@ -330,7 +331,7 @@ class DynamoDBJournal:
         """
         found = read_open(self._table)
         dead = found.list_dead(self._lease.find_dead(found.leases))
-        items = [item for item in found.jobs if item.get("job_id") == job_id]
+        items = [item for item in found.jobs if job_id in (item.get("job_id"), find_name(item))]
         ends = [
             item
             for item in items
