@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from support import lambda_functions as functions
 from support.journals import OTHER_SCOPE
 from support.lambda_functions import MARKER, FakeClient, make_event
-from support.worker_service import ACTION_TYPE, CLIENT_ID, SharedJournal, make_worker, running, scope_of, until
+from support.worker_service import (
+    ACTION_TYPE,
+    CLIENT_ID,
+    CUSTOM_TYPE,
+    AnyJob,
+    SharedJournal,
+    claim,
+    make_worker,
+    running,
+    scope_of,
+    succeed,
+    until,
+)
 
-from cp_thirdparty import ThirdPartyJob
+from cp_thirdparty import CustomJob, ExecutionDetails, JobData, JobWorker, Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import LambdaContext, LocalCodePipeline
 from cp_thirdparty.worker import JournalEntry, JournalState, LambdaHandler, Recovered
@@ -133,7 +147,16 @@ def test_a_recovery_of_a_wrong_type_is_a_journal_error(value: Any, service: Loca
         ({"crashes": None}, "a wrong value: crashes"),
         ({"changed_at": Decimal(5)}, "a wrong value: changed_at or claimed_at"),
         ({"claimed_at": math.nan}, "a wrong value: changed_at or claimed_at"),
+        ({"claimed_at": 10**400}, "a wrong value: changed_at or claimed_at"),
+        ({"crashes": 10**5000}, "a wrong value: crashes"),
+        ({"crashes": -1}, "a wrong value: crashes"),
+        ({"state": JournalState.CLAIMING, "result": Succeeded()}, "a wrong value: result"),
+        ({"state": JournalState.UNCERTAIN, "result": Succeeded()}, "a wrong value: result"),
         ({"scope": OTHER_SCOPE}, "it for another scope"),
+        (
+            {"job": CustomJob(id="job-1", data=JobData(), nonce="3")},
+            "a custom job, and the worker is for third-party jobs",
+        ),
     ],
 )
 def test_a_job_of_wrong_values_costs_one_job(
@@ -152,6 +175,74 @@ def test_a_job_of_wrong_values_costs_one_job(
     assert (run.failure, run.is_clean) == (None, False)
     assert f"job=job-1 is set aside: recover of the journal returned {problem}" in caplog.text
     assert not any("job-1" in str(request) for request in service.requests)
+
+
+def test_a_third_party_job_is_not_run_by_a_worker_for_custom_jobs(service: LocalCodePipeline) -> None:
+    """Its calls would need a client token, which the worker does not have."""
+    with service.client() as client:
+        scope = attrs.evolve(scope_of(client), action_type_id=CUSTOM_TYPE)
+    job = ThirdPartyJob(client_id=CLIENT_ID, job_id="job-1")
+    entry = JournalEntry(job=job, scope=scope, state=JournalState.RUNNING, changed_at=5.0)
+    journal = _journal("recover", Recovered(entries=(entry,), set_aside=()))
+    action = service.start_action(CUSTOM_TYPE)
+    connect = service.custom_client
+    with running(JobWorker(connect, CUSTOM_TYPE, succeed, journal=journal, poll_interval=0.05)) as run:
+        until(lambda: action.status == "Succeeded")
+        until(lambda: run.worker.health().set_aside == ("job-1",))
+    assert not any("job-1" in str(request) for request in service.requests)
+
+
+def _claim_job(service: LocalCodePipeline) -> tuple[Any, JournalEntry]:
+    """Return an action whose job is acknowledged, and the entry of the job."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with service.client() as client:
+        (job,) = client.poll_for_third_party_jobs(ACTION_TYPE)
+        claim(client, job.job_id)
+        scope = scope_of(client)
+    return action, JournalEntry(job=job, scope=scope, state=JournalState.CLAIMED, changed_at=time.time())
+
+
+_RESULT = Succeeded(execution_details=ExecutionDetails(summary="of the first process"))
+_FIRST: dict[str, Any] = {"state": JournalState.RESULT, "result": _RESULT}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ({}, {}, "handled"),
+        ({"crashes": 1}, {}, "handled"),
+        (_FIRST, {}, "of the first process"),
+        ({}, _FIRST, "of the first process"),
+        (_FIRST, {"state": JournalState.RUNNING}, "of the first process"),
+        ({}, {"state": JournalState.UNCERTAIN}, "handled"),
+        ({}, {"scope": OTHER_SCOPE}, "handled"),
+        ({"state": JournalState.DONE}, {}, "handled"),
+        ({"state": JournalState.RUNNING, "result": _RESULT}, None, "of the first process"),
+        ({"result": _RESULT}, None, "of the first process"),
+    ],
+)
+def test_a_job_that_is_returned_twice_or_with_a_result_is_reported_once(
+    first: dict[str, Any], second: dict[str, Any] | None, expected: str, service: LocalCodePipeline
+) -> None:
+    """A result of an earlier process is reported, and the handler does not run again."""
+    action, entry = _claim_job(service)
+    entries = tuple(attrs.evolve(entry, **changes) for changes in (first, second) if changes is not None)
+    journal = SharedJournal()
+    journal.claim(entry.job, entry.scope)  # type: ignore[arg-type] # the entry has a scope
+    left = [Recovered(entries=entries, set_aside=())]
+    setattr(journal, "recover", lambda _: left.pop() if left else Recovered(entries=(), set_aside=()))  # noqa: B010 - a method is replaced
+    calls: list[str] = []
+
+    def handle(job: AnyJob) -> Succeeded:
+        calls.append(job.id)
+        return Succeeded(execution_details=ExecutionDetails(summary="handled"))
+
+    with running(make_worker(service, handle, journal=journal)):
+        until(lambda: action.status == "Succeeded")
+    assert action.result is not None
+    assert action.result.execution_details == ExecutionDetails(summary=expected)
+    assert len(calls) == (expected == "handled")
+    assert [entry.state for entry in journal.jobs()] == [JournalState.DONE]
 
 
 def test_a_recovery_of_a_wrong_type_does_not_end_a_running_worker(

@@ -10,8 +10,12 @@ import math
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
+import attrs
+
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import AnyJob, CustomJob, FailureDetails, ThirdPartyJob
+from cp_thirdparty.worker._kinds import JobKind, kind_of
+from cp_thirdparty.worker._sqlite_rows import LAST_TIME, MANY_CRASHES
 from cp_thirdparty.worker.journal import (
     IndexedJournal,
     JobScope,
@@ -29,15 +33,19 @@ __all__ = [
     "call_hold",
     "call_recover",
     "find_finished",
-    "find_problem",
     "has_finished",
     "read_interval",
     "read_jobs",
+    "sort_entries",
 ]
 
 _T = TypeVar("_T")
 
 _RESULTS: Final = (Succeeded, Continued, FailureDetails)
+
+# The states of an unfinished job.  If a journal returns a job twice, the last state in this order is the right one.
+_UNOWNED: Final = (JournalState.CLAIMING, JournalState.UNCERTAIN)
+_PROGRESS: Final = (*_UNOWNED, JournalState.CLAIMED, JournalState.RUNNING, JournalState.RESULT)
 
 
 def _check_type(method: str, value: object, expected: type[_T] | tuple[type[_T], ...]) -> _T:
@@ -88,19 +96,58 @@ def _check_entry(method: str, value: object) -> JournalEntry:
     return entry
 
 
-def find_problem(entry: JournalEntry, scope: JobScope) -> str:
-    """Return why this worker cannot continue a job of the journal; an empty string if it can."""
+def sort_entries(recovered: Recovered, scope: JobScope, kind: JobKind) -> Recovered:
+    """
+    Return one entry for each job that this worker can continue, and a `SetAside` for each other job.
+
+    Args:
+        recovered: The jobs that the journal returned.
+        scope: The scope of the worker.
+        kind: The kind of the worker's jobs.
+    """
+    entries: dict[str, JournalEntry] = {}
+    set_aside = list(recovered.set_aside)
+    for each in recovered.entries:
+        problem = _find_problem(each, scope, kind)
+        if problem:
+            set_aside.append(SetAside(job_id=each.job.job_id, problem=f"recover of the journal returned {problem}"))
+            continue
+        # A result is reported, whatever the journal wrote before or after it: the handler must not run a second time.
+        entry = each if each.result is None else attrs.evolve(each, state=JournalState.RESULT)
+        entries[entry.job.job_id] = max(entries.get(entry.job.job_id, entry), entry, key=_read_progress)
+    return Recovered(entries=tuple(entries.values()), set_aside=tuple(set_aside))
+
+
+def _find_problem(entry: JournalEntry, scope: JobScope, kind: JobKind) -> str:
+    """Return what this worker cannot continue; an empty string if it can continue the job."""
     if entry.scope not in (None, scope):
-        return "recover of the journal returned it for another scope"
-    times = (entry.changed_at, entry.changed_at if entry.claimed_at is None else entry.claimed_at)
+        return "it for another scope"
+    if not isinstance(entry.job, kind.job_class):
+        return f"a {kind_of(entry.job).name} job, and the worker is for {kind.name} jobs"
     is_correct = {
-        "state": isinstance(entry.state, JournalState) and entry.state is not JournalState.DONE,
-        "result": isinstance(entry.result, _RESULTS) or (entry.result is None and entry.state != JournalState.RESULT),
-        "crashes": isinstance(entry.crashes, int),
-        "changed_at or claimed_at": all(isinstance(time, (int, float)) and math.isfinite(time) for time in times),
+        "state": any(entry.state is state for state in _PROGRESS),
+        "result": isinstance(entry.result, _find_results(entry.state)),
+        "crashes": isinstance(entry.crashes, int) and 0 <= entry.crashes < MANY_CRASHES,
+        "changed_at or claimed_at": all(map(_is_time, (entry.changed_at, entry.claimed_at or 0.0))),
     }
     wrong = ", ".join(name for name, is_valid in is_correct.items() if not is_valid)
-    return f"recover of the journal returned a wrong value: {wrong}" if wrong else ""
+    return f"a wrong value: {wrong}" if wrong else ""
+
+
+def _find_results(state: JournalState) -> tuple[type, ...]:
+    """Return the possible types of the result of a job."""
+    if state is JournalState.RESULT:
+        return _RESULTS
+    # If it is not known who owns a job, neither may its result be reported, nor may its handler run a second time.
+    return (type(None),) if state in _UNOWNED else (*_RESULTS, type(None))
+
+
+def _read_progress(entry: JournalEntry) -> tuple[int, int]:
+    return _PROGRESS.index(entry.state), entry.crashes
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, (int, float)) and -LAST_TIME < value < LAST_TIME
 
 
 def has_finished(journal: Journal, job_id: str, scope: JobScope) -> bool:

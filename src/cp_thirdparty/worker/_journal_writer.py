@@ -20,11 +20,12 @@ from cp_thirdparty.worker._journal_values import (
     call_hold,
     call_recover,
     find_finished,
-    find_problem,
     has_finished,
     read_interval,
     read_jobs,
+    sort_entries,
 )
+from cp_thirdparty.worker._kinds import JobKind, kind_of_type
 from cp_thirdparty.worker.events import JobEventName
 from cp_thirdparty.worker.journal import (
     JobScope,
@@ -33,7 +34,6 @@ from cp_thirdparty.worker.journal import (
     LeasedJournal,
     MemoryJournal,
     Recovered,
-    SetAside,
 )
 from cp_thirdparty.worker.outcomes import Gone, Released, Reported, Uncertain, Unsent
 from cp_thirdparty.worker.results import Result
@@ -71,6 +71,14 @@ class JournalWriter:
 
     If the journal fails or hangs, claimed jobs still run and are reported.
 
+    Args:
+        journal: The journal.
+        scope: The scope of the jobs.
+        notify: Emits an event of a job.
+        emitter: Writes the log.
+        calls: Makes the calls of the journal; ``None`` to create it.
+        kind: The kind of the jobs; ``None`` for the kind of the scope's action type.
+
     Attributes:
         scope: The scope of the jobs that are written and taken over.
         recovery_seconds: Maximum number of seconds between two calls of `recover`, for a journal with leases; infinity
@@ -81,10 +89,18 @@ class JournalWriter:
     """
 
     def __init__(
-        self, journal: Journal, scope: JobScope, notify: Notify, emitter: Emitter, calls: BoundedCalls | None = None
+        self,
+        journal: Journal,
+        scope: JobScope,
+        notify: Notify,
+        emitter: Emitter,
+        calls: BoundedCalls | None = None,
+        *,
+        kind: JobKind | None = None,
     ) -> None:
         self._journal = journal
         self.scope = scope
+        self._kind = kind_of_type(scope.action_type_id) if kind is None else kind
         self._notify = notify
         self._emitter = emitter
         self._calls = BoundedCalls("cp-thirdparty-journal") if calls is None else calls
@@ -136,16 +152,14 @@ class JournalWriter:
             for entry in recovered.entries:
                 self._journal.release(entry.job.job_id)
 
-        recovered = self._call_checked("read", lambda journal: call_recover(journal, self.scope), undo=release_all)
+        returned = self._call_checked("read", lambda journal: call_recover(journal, self.scope), undo=release_all)
         self._errors.pop("claim", None)
-        checked = [(entry, find_problem(entry, self.scope)) for entry in recovered.entries]
-        wrong = [SetAside(job_id=entry.job.job_id, problem=problem) for entry, problem in checked if problem]
-        for row in wrong:
-            self.release(row.job_id)  # so that the next `recover` returns the job again
-        return Recovered(
-            entries=tuple(entry for entry, problem in checked if not problem),
-            set_aside=(*recovered.set_aside, *wrong),
-        )
+        recovered = sort_entries(returned, self.scope, self._kind)
+        kept = {entry.job.job_id for entry in recovered.entries}
+        for job_id in dict.fromkeys(entry.job.job_id for entry in returned.entries):
+            if job_id not in kept:
+                self.release(job_id)  # so that the next `recover` returns the job again
+        return recovered
 
     def hold(self, job: ClaimedJob) -> float:
         """

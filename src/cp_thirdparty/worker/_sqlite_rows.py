@@ -68,10 +68,10 @@ _OLD_COLUMNS: Final = (
 ALONE: Final = 2
 
 # The end of the year 9999, in seconds since 1970.  Python cannot represent later dates.
-_LAST_TIME: Final = 253_402_300_800.0
+LAST_TIME: Final = 253_402_300_800.0
 
 # A row with so many crashes is damaged.
-_MANY_CRASHES: Final = 1_000_000
+MANY_CRASHES: Final = 1_000_000
 
 
 @attrs.frozen
@@ -221,7 +221,7 @@ def _find_problem(row: Row, scopes: Scopes) -> str | None:
         "its result cannot be read": isinstance(row.result, (str, type(None))) and not is_result_missing,
         "its attempts to report cannot be read": row.may_be_accepted in (0, 1),
         "its outcome cannot be read": isinstance(row.outcome, (str, type(None))),
-        "its crashes cannot be read": isinstance(row.crashes, int) and 0 <= row.crashes < _MANY_CRASHES,
+        "its crashes cannot be read": isinstance(row.crashes, int) and 0 <= row.crashes < MANY_CRASHES,
         "its mark as a suspect cannot be read": row.is_suspect in (0, 1, ALONE),
         "its times cannot be read": _is_time(row.changed_at) and (row.claimed_at is None or _is_time(row.claimed_at)),
     }
@@ -229,7 +229,7 @@ def _find_problem(row: Row, scopes: Scopes) -> str | None:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, float) and 0 <= value < _LAST_TIME
+    return isinstance(value, float) and 0 <= value < LAST_TIME
 
 
 @lru_cache(maxsize=16)

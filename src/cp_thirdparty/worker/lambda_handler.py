@@ -377,7 +377,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         writer = self._writers.get(scope)
         if writer is None:
             notify = partial(_emit, self._emitter)
-            writer = JournalWriter(self._journal, scope, notify, self._emitter, self._journal_calls)
+            writer = JournalWriter(self._journal, scope, notify, self._emitter, self._journal_calls, kind=CUSTOM)
             self._writers[scope] = writer
         for each in self._writers.values():
             each.repair(lambda _: False)
