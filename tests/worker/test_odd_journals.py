@@ -33,7 +33,7 @@ from support.worker_service import (
 from cp_thirdparty import CustomJob, ExecutionDetails, JobData, JobWorker, Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import LambdaContext, LocalCodePipeline
-from cp_thirdparty.worker import JournalEntry, JournalState, LambdaHandler, Recovered
+from cp_thirdparty.worker import JournalEntry, JournalState, LambdaHandler, Recovered, SetAside
 
 
 class _UnreadableError(JournalError):
@@ -175,6 +175,71 @@ def test_a_job_of_wrong_values_costs_one_job(
     assert (run.failure, run.is_clean) == (None, False)
     assert f"job=job-1 is set aside: recover of the journal returned {problem}" in caplog.text
     assert not any("job-1" in str(request) for request in service.requests)
+
+
+_UNSAFE = "a\x1b[31m\n2026-01-01 ERROR forged\u202e" + "x" * (20 << 20)
+_SHOWN = "a\\x1b[31m\\n2026-01-01 ERROR forged\\u202ex"
+
+
+@pytest.mark.parametrize("is_entry", [False, True])
+def test_ids_and_problems_of_a_journal_are_shown_escaped(
+    is_entry: bool,  # noqa: FBT001 - pytest passes it
+    service: LocalCodePipeline,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No line of the health or of the log is forged, and none is long."""
+    row = SetAside(job_id=_UNSAFE, problem=_UNSAFE)
+    job = ThirdPartyJob(client_id=CLIENT_ID, job_id=_UNSAFE)
+    entry = JournalEntry(job=job, scope=OTHER_SCOPE, state=JournalState.RUNNING, changed_at=5.0)
+    recovered = Recovered(entries=(entry,), set_aside=()) if is_entry else Recovered(entries=(), set_aside=(row,))
+    worker = make_worker(service, journal=_journal("recover", recovered))
+    with running(worker):
+        until(lambda: bool(worker.health().set_aside))
+        (shown,) = worker.health().set_aside
+    assert shown.startswith(_SHOWN)
+    assert len(shown) < 2000
+    (record,) = (record for record in caplog.records if "set aside" in record.getMessage())
+    assert record.getMessage().startswith(f"job={_SHOWN}")
+    assert len(record.getMessage()) < 4000
+    assert record.getMessage().isprintable()
+
+
+@pytest.mark.parametrize("method", ["recover", "claim"])
+def test_a_message_of_a_journal_is_shown_escaped(
+    method: str, service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The health has the message, and so has the error with which the worker does not start."""
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, journal=_journal(method, JournalError(_UNSAFE)))
+    with running(worker) as run:
+        until(lambda: run.failure is not None or bool(worker.health().journal_error))
+        shown = [str(run.failure) if run.failure else str(worker.health().journal_error)]
+    shown += [record.getMessage() for record in caplog.records if "forged" in record.getMessage()]
+    assert all(_SHOWN in text and text.isprintable() and len(text) < 2000 for text in shown)
+
+
+_WRONG_ID: Any = {"client_id": CLIENT_ID, "job_id": ["job-1"]}
+_WRONG_CLIENT: Any = {"client_id": ["client-1"], "job_id": "job-1"}
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [(_WRONG_ID, "a list"), ({**_WRONG_ID, "job_id": 5}, "a int"), (_WRONG_CLIENT, "job-1"), (None, "a int")],
+)
+def test_an_id_of_a_wrong_type_costs_one_job(values: Any, name: str, service: LocalCodePipeline) -> None:
+    """The health names the type of an id that is no string."""
+    any_row: Any = SetAside
+    recovered = Recovered(entries=(), set_aside=(any_row(job_id=5, problem=None),))
+    if values is not None:
+        with service.client() as client:
+            scope = scope_of(client)
+        entry = JournalEntry(job=ThirdPartyJob(**values), scope=scope, state=JournalState.RUNNING, changed_at=5.0)
+        recovered = Recovered(entries=(entry,), set_aside=())
+    worker = make_worker(service, journal=_journal("recover", recovered))
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(worker):
+        until(lambda: action.status == "Succeeded")
+        assert worker.health().set_aside == (name,)
 
 
 def test_a_third_party_job_is_not_run_by_a_worker_for_custom_jobs(service: LocalCodePipeline) -> None:

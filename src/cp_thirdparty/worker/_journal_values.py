@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 import attrs
 
+from cp_thirdparty._base.text import show
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import AnyJob, CustomJob, FailureDetails, ThirdPartyJob
 from cp_thirdparty.worker._kinds import JobKind, kind_of
@@ -75,8 +76,17 @@ def call_recover(journal: Journal, scope: JobScope) -> Recovered:
     recovered = _check_type("recover", journal.recover(scope), Recovered)
     return Recovered(
         entries=tuple(_check_entry("recover", entry) for entry in recovered.entries),
-        set_aside=tuple(_check_type("recover", row, SetAside) for row in recovered.set_aside),
+        set_aside=tuple(_show_row(_check_type("recover", row, SetAside)) for row in recovered.set_aside),
     )
+
+
+def _show_row(row: SetAside) -> SetAside:
+    return SetAside(job_id=_show(row.job_id), problem=_show(row.problem))
+
+
+def _show(value: object) -> str:
+    """Return an untrusted string for the health, the log and terminals; the type of a value that is not a string."""
+    return show(value) if isinstance(value, str) else f"a {type(value).__name__}"
 
 
 def call_hold(journal: LeasedJournal, job_id: str) -> float:
@@ -110,7 +120,8 @@ def sort_entries(recovered: Recovered, scope: JobScope, kind: JobKind) -> Recove
     for each in recovered.entries:
         problem = _find_problem(each, scope, kind)
         if problem:
-            set_aside.append(SetAside(job_id=each.job.job_id, problem=f"recover of the journal returned {problem}"))
+            name = _show(each.job.job_id)
+            set_aside.append(SetAside(job_id=name, problem=f"recover of the journal returned {problem}"))
             continue
         # A result is reported, whatever the journal wrote before or after it: the handler must not run a second time.
         entry = each if each.result is None else attrs.evolve(each, state=JournalState.RESULT)
@@ -125,6 +136,7 @@ def _find_problem(entry: JournalEntry, scope: JobScope, kind: JobKind) -> str:
     if not isinstance(entry.job, kind.job_class):
         return f"a {kind_of(entry.job).name} job, and the worker is for {kind.name} jobs"
     is_correct = {
+        "ids": all(isinstance(value, str) for value in (entry.job.job_id, _find_second_id(entry.job))),
         "state": any(entry.state is state for state in _PROGRESS),
         "result": isinstance(entry.result, _find_results(entry.state)),
         "crashes": isinstance(entry.crashes, int) and 0 <= entry.crashes < MANY_CRASHES,
@@ -132,6 +144,10 @@ def _find_problem(entry: JournalEntry, scope: JobScope, kind: JobKind) -> str:
     }
     wrong = ", ".join(name for name, is_valid in is_correct.items() if not is_valid)
     return f"a wrong value: {wrong}" if wrong else ""
+
+
+def _find_second_id(job: AnyJob) -> object:
+    return job.nonce if isinstance(job, CustomJob) else job.client_id
 
 
 def _find_results(state: JournalState) -> tuple[type, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol, TypeVar, cast
 
+from cp_thirdparty._base.text import show
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
@@ -156,8 +157,9 @@ class JournalWriter:
         self._errors.pop("claim", None)
         recovered = sort_entries(returned, self.scope, self._kind)
         kept = {entry.job.job_id for entry in recovered.entries}
-        for job_id in dict.fromkeys(entry.job.job_id for entry in returned.entries):
-            if job_id not in kept:
+        wrong: list[object] = [entry.job.job_id for entry in returned.entries]
+        for job_id in wrong:
+            if isinstance(job_id, str) and job_id not in kept:
                 self.release(job_id)  # so that the next `recover` returns the job again
         return recovered
 
@@ -363,9 +365,10 @@ def _call_journal(method: Callable[[Journal], _T], journal: Journal) -> _T | Jou
     except JournalError as failure:
         # The class may be the partner's.  An empty message would look like no error in the health.
         text = call_partner(str, failure)
-        if isinstance(text, str) and text.strip():
-            return failure.with_traceback(None)
-        return JournalError(f"the journal raised {type(failure).__name__}")
+        if not isinstance(text, str) or not text.strip():
+            return JournalError(f"the journal raised {type(failure).__name__}")
+        shown = show(text)
+        return failure.with_traceback(None) if text == shown else JournalError(shown)
 
 
 def _write(journal: Journal, job: ClaimedJob) -> None:
