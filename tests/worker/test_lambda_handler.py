@@ -63,6 +63,7 @@ from cp_thirdparty.worker import (
     _bounded_calls,
     _emit,
     _invocation,
+    _lambda_job,
     _lambda_metrics,
     _processes,
     _steps,
@@ -450,6 +451,85 @@ def test_without_a_client_the_handler_is_not_called(note: Path) -> None:
     with pytest.raises(OSError, match="no region"):
         LambdaHandler(partial(functions.count, note=str(note)), connect=connect)(make_event(), LambdaContext())
     assert not note.exists()
+
+
+def test_a_connect_that_hangs_ends_before_the_time_of_the_function(client: FakeClient, note: Path) -> None:
+    """The handler is not called.  The client of the late call is used for the next event."""
+    entered, release = threading.Event(), threading.Event()
+    calls: list[float] = []
+
+    def connect() -> Any:
+        calls.append(time.monotonic())
+        entered.set()
+        release.wait(60)
+        return client
+
+    function = LambdaHandler(partial(functions.count, note=str(note)), connect=connect)
+    began_at = time.monotonic()
+    with pytest.raises(TransportError, match="connect has not returned in time") as caught:
+        function(make_event(), LambdaContext(12.0))
+    assert 5 < time.monotonic() - began_at < 11
+    assert (caught.value.delivery, caught.value.is_retry_safe) == (Delivery.NOT_SENT, True)
+    with pytest.raises(TransportError):  # at once: the call still hangs
+        function(make_event(), LambdaContext(60.0))
+    assert time.monotonic() - began_at < 30
+    assert not note.exists()
+    release.set()
+    until(lambda: not function._client._calls.is_hanging)
+    function(make_event(), LambdaContext())
+    assert (len(calls), len(client.results)) == (1, 1)
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_connect_that_raises_late_is_called_again(client: FakeClient, *, returns: bool) -> None:
+    """Its error has no reader."""
+    release = threading.Event()
+    made: list[int] = []
+
+    def connect() -> Any:
+        made.append(1)
+        if len(made) == 1:
+            release.wait(60)
+            if not returns:
+                raise OSError
+        return client
+
+    function = LambdaHandler(functions.describe, connect=connect)
+    with pytest.raises(TransportError):
+        function(make_event(), LambdaContext(3.0))
+    release.set()
+    until(lambda: not function._client._calls.is_hanging)
+    function(make_event(), LambdaContext())
+    assert (len(made), len(client.results)) == (1 if returns else 2, 1)
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_second_connect_that_hangs_does_not_hold_the_report_up(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, returns: bool
+) -> None:
+    """The report is retried with the client that is there."""
+    monkeypatch.setattr(_lambda_job, "_RENEW_SECONDS", 0.2)
+    client.errors = [AccessDeniedError("expired", action="codepipeline:PutJobSuccessResult", resource=None)]
+    release, late = threading.Event(), FakeClient()
+    made: list[int] = []
+
+    def connect() -> Any:
+        made.append(1)
+        if len(made) == 2:
+            release.wait(60)
+            if not returns:
+                raise OSError
+            return late
+        return client
+
+    function = LambdaHandler(functions.describe, connect=connect)
+    function(make_event(), LambdaContext())
+    assert len(client.results) == 1
+    assert "connect has not returned in time" in caplog.text
+    release.set()
+    until(lambda: not function._client._calls.is_hanging)
+    function(make_event(), LambdaContext())
+    assert (len(client.results), len(late.results)) == ((1, 1) if returns else (2, 0))
 
 
 def test_a_process_that_dies_is_reported(client: FakeClient) -> None:

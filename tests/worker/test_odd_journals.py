@@ -227,7 +227,7 @@ _WRONG_CLIENT: Any = {"client_id": ["client-1"], "job_id": "job-1"}
     [(_WRONG_ID, "a list"), ({**_WRONG_ID, "job_id": 5}, "a int"), (_WRONG_CLIENT, "job-1"), (None, "a int")],
 )
 def test_an_id_of_a_wrong_type_costs_one_job(values: Any, name: str, service: LocalCodePipeline) -> None:
-    """The health names the type of an id that is no string."""
+    """The health names the type of an id that is not a string."""
     any_row: Any = SetAside
     recovered = Recovered(entries=(), set_aside=(any_row(job_id=5, problem=None),))
     if values is not None:

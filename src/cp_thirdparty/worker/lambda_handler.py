@@ -74,6 +74,9 @@ _ConfigurationT = TypeVar("_ConfigurationT")
 # The longest time that a Lambda function can run, in seconds, according to the quotas of AWS Lambda.
 _MAX_FUNCTION_SECONDS: Final = 900.0
 
+# Seconds that ``connect`` has at least, because a function with so little time may be able to report nevertheless.
+_MIN_CONNECT_SECONDS: Final = 0.5
+
 # How many characters of a job id a message shows.  The ids of CodePipeline are much shorter, but an event is untrusted.
 _ID_CHARACTERS: Final = 100
 
@@ -237,6 +240,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
             cp_thirdparty.exceptions.JournalError: The job has no result, because the journal cannot be used, another
                 environment has the job, or CodePipeline did not accept the result in time.  Lambda must deliver the
                 event again.
+            cp_thirdparty.exceptions.TransportError: ``connect`` did not return before the time that is reserved for the
+                report.  The handler was not called.
             Exception: The error that ``connect`` raised.  The handler was not called.
         """
         limits = self._read_limits(context)
@@ -248,7 +253,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
             returned = ReturnedResult(details)
             self._handle(job, returned, failure, limits)
             return returned.document
-        self._client.get()
+        self._client.get(max(_MIN_CONNECT_SECONDS, limits.seconds_left()))
         self._handle(job, PutResult(details, self._client), failure, limits)
         return None
 
