@@ -48,6 +48,21 @@ def test_policy_prints_the_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(capsys, "policy", *_PLACE).err == "cp-thirdparty: error: --action-type-id: is required\n"
 
 
+@pytest.mark.parametrize("output", ["json", "table", "text", "yaml"])
+@pytest.mark.parametrize(
+    ("options", "note"), [((), "the journal has no jobs"), (("--unfinished",), "the journal has no unfinished jobs")]
+)
+def test_a_journal_without_jobs_is_noted(
+    output: str, options: tuple[str, ...], note: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The note is on standard error, so that standard output has the format as always."""
+    path = tmp_path / "jobs.db"
+    SqliteJournal(path).close()
+    shown = run_command(capsys, "jobs", str(path), *options, "--output", output)
+    assert (shown.code, shown.err) == (0, f"cp-thirdparty: {note}\n")
+    assert output != "json" or json.loads(shown.out) == {"jobs": []}
+
+
 def test_journal_shows_each_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The state of each job is there, in every format, or of the unfinished ones only."""
     path = tmp_path / "jobs.db"

@@ -281,7 +281,12 @@ def test_a_token_comes_from_the_store_of_a_worker(site: _Site, capsys: pytest.Ca
         (("--client-tokens", "made_for_on_call:tokens"), 252, "--client-id: is required with --client-tokens"),
         (("--client-id", "c"), 252, "--client-id: has an effect with --client-tokens only"),
         (("--client-tokens", "a:b", "--client-token", _TOKEN), 252, "--client-token and --client-tokens: there can be"),
-        (("--client-tokens", "made_for_on_call:tokens", "--client-id", "c"), 253, "--client-tokens: no client token"),
+        (("--client-tokens", "made_for_on_call:tokens", "--client-id", "c"), 253, "no client token; client id c\n"),
+        (
+            ("--client-tokens", "cp_thirdparty.worker:EnvironmentTokens", "--client-id", "c-\x1b"),
+            253,
+            "--client-tokens: no client token; client id c-\\x1b, environment variable CP_CLIENT_TOKEN_C__\n",
+        ),
         (("--client-tokens", "made_for_on_call:broken", "--client-id", "c"), 253, "could not be looked up (LookupErro"),
         (("--client-tokens", "made_for_on_call:attrs", "--client-id", "c"), 252, "--client-tokens: must be a callable"),
         (("--client-tokens", "made_for_on_call:NeedsArguments", "--client-id", "c"), 252, "--client-tokens: must be a"),
@@ -424,7 +429,7 @@ def test_a_pipeline_that_cannot_be_read_is_a_problem_of_its_job(
     assert (unknown[0], unknown[1].startswith("GetThirdPartyJobDetails: JobNotFoundException")) == ("", True), unknown
     assert found == {
         job_id: ("local-pipeline / Local / ExampleScan", ""),
-        "job-1": ("", "--client-tokens: no client token"),
+        "job-1": ("", "--client-tokens: no client token; client id other"),
         "done": (None, ""),
         **{f"{name} without a store": required for name in (job_id, "job-1", "job-2")},
         "done without a store": (None, ""),

@@ -489,6 +489,23 @@ def test_the_events_of_a_failure(service: LocalCodePipeline) -> None:
     assert _fields(events["reported"]) == {"seconds", "failure_type"}
 
 
+@attrs.frozen
+class _Configuration:
+    name: str
+
+
+@pytest.mark.usefixtures("long_flush")
+def test_a_wrong_configuration_has_no_place(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
+    """No line of the partner leads to the error, and a line of this library helps nobody."""
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID, configuration={"Other": "a"})
+    event = _run(service, lambda _: Succeeded(), configuration=_Configuration)["handler_failed"]
+    assert event.where == ""
+    assert event.detail.startswith("ConfigurationError: ")
+    (message,) = (record.getMessage() for record in caplog.records if "handler_failed" in record.getMessage())
+    assert ".py" not in message
+    assert " at its start" not in message
+
+
 @pytest.mark.usefixtures("long_flush")
 def test_the_failure_type_of_a_failure_that_was_raised_or_returned(service: LocalCodePipeline) -> None:
     """A failure in the partner's words counts as a success of the handler."""

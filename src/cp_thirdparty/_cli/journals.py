@@ -12,7 +12,7 @@ from cp_thirdparty._cli.click_parts import command, flag, option
 from cp_thirdparty._cli.formats import Printer
 from cp_thirdparty._cli.journal_sources import open_journal
 from cp_thirdparty._cli.options import Settings, connection_options, output_options, token_options
-from cp_thirdparty._cli.output import confirm, write
+from cp_thirdparty._cli.output import confirm, warn, write
 from cp_thirdparty.converter import unstructure
 from cp_thirdparty.models import FailureDetails
 from cp_thirdparty.worker.journal import JournalEntry, SetAside
@@ -40,6 +40,8 @@ def _show(file: str, *, unfinished: bool, pipelines: bool, **options: Any) -> No
         from cp_thirdparty._cli.pipelines import read_pipelines  # noqa: PLC0415 - few calls need it
 
         shown = [{**job, **found} for job, found in zip(shown, read_pipelines(entries, settings), strict=True)]
+    if not shown:  # standard output keeps its format, which programs read
+        warn("the journal has no unfinished jobs" if unfinished else "the journal has no jobs")
     printer.print({"jobs": sorted(shown, key=lambda job: str(job.get("since", "")))}, "Jobs")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import click
 
+from cp_thirdparty._base.text import show
 from cp_thirdparty._cli.documents import parse_structure, read_text
 from cp_thirdparty._cli.errors import ENVIRONMENT, CommandError
 from cp_thirdparty._cli.operations import TOKEN_VARIABLE, Operation, Parameter
@@ -113,7 +114,9 @@ def find_token(
     token = lookup.find(client_id)
     if isinstance(token, NoTokenError):
         reason = "" if token.error is None else f" ({token.error})"
-        raise CommandError(f"{option}: {token}{reason}", ENVIRONMENT)
+        names = ", ".join(f"environment variable {show(name)}" for name in lookup.read_environment(client_id))
+        place = f"client id {show(client_id)}{names and ', '}{names}"
+        raise CommandError(f"{option}: {token}{reason}; {place}", ENVIRONMENT)
     return token
 
 

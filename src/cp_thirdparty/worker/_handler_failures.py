@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import dropwhile
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
@@ -38,6 +39,7 @@ _CALLERS: Final = frozenset(str(Path(__file__).with_name(name)) for name in ("ru
 
 # The folder in which this library is installed.  It is removed from paths in the log, because it does not help readers.
 _FOLDER: Final = f"{Path(__file__).parents[2]}{os.sep}"
+_PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
 
 # Only errors of exactly these classes have messages that this library wrote.  The message of a partner's subclass may
 # contain secrets.
@@ -54,7 +56,7 @@ class Explanation:
         log: The text for the log; empty for a correct `JobFailedError`.
         error: Class and message of the exception that determines the failure type, without the lines of code.
         where: The lines of code that lead to that exception.  If that exception was never raised, the lines that lead
-            to the exception that ended the handler.  Empty if they are not known.
+            to the exception that ended the handler.  Empty if they are not known, or are all in this library.
         was_interrupted: Whether one of the exceptions is a `KeyboardInterrupt`.
     """
 
@@ -78,12 +80,7 @@ def explain(failure: BaseException, job_id: str) -> Explanation:
     row, chosen = _choose_row(related)
     return Explanation(
         details=_report(row, chosen, job_id) if written is None else failure_details(written),
-        log=""
-        if is_correct
-        else "; from ".join(
-            f"{_describe(one)} at {format_place(walk_tb(one.__traceback__)) or 'its start'}"
-            for one in related[:_MAX_LOGGED]
-        ),
+        log="" if is_correct else "; from ".join(map(_describe_with_place, related[:_MAX_LOGGED])),
         error=_describe(chosen),
         where=format_place(walk_tb(chosen.__traceback__ or failure.__traceback__)),
         was_interrupted=any(isinstance(one, KeyboardInterrupt) for one in related),
@@ -177,12 +174,21 @@ def _describe(error: BaseException) -> str:
     return f"{class_name(error)}{message}"
 
 
+def _describe_with_place(error: BaseException) -> str:
+    place = "its start" if error.__traceback__ is None else format_place(walk_tb(error.__traceback__))
+    return f"{_describe(error)} at {place}" if place else _describe(error)
+
+
 def format_place(frames: Iterable[tuple[FrameType, int]]) -> str:
-    """Return the lines of code that lead to a place, without the frames of this library that call the handler."""
+    """
+    Return the lines of code that lead to a place, from the first line that is not of this library.
+
+    An error that this library raises before it calls the handler, such as one about the configuration, has no place.
+    """
+    codes = ((frame.f_code, line) for frame, line in frames if frame.f_code.co_filename not in _CALLERS)
     lines = [
         f"{code.co_filename.removeprefix(_FOLDER)}:{line} {code.co_name}"
-        for code, line in ((frame.f_code, line) for frame, line in frames)
-        if code.co_filename not in _CALLERS
+        for code, line in dropwhile(lambda found: found[0].co_filename.startswith(_PACKAGE), codes)
     ]
     return " > ".join(lines[-_MAX_FRAMES:])
 

@@ -99,7 +99,7 @@ class JobEvent:
             .. versionadded:: 0.2.0
 
         where: For ``"handler_failed"``: the places in the code that led to the exception, outermost first; empty
-            for other events.
+            for other events, and for an exception that no code of yours led to.
 
             .. versionadded:: 0.2.0
         party: Who can fix the cause of a failure: ``"customer"``, ``"partner"``, ``"service"`` (CodePipeline or the
