@@ -301,7 +301,7 @@ def classify(step: Step, error: Exception, situation: Situation) -> Row:
 
 def needs_new_clients(error: Exception) -> bool:
     """Return whether calls may only succeed with new clients, for a call that is not repeated."""
-    return isinstance(error, _OUTDATED)
+    return classify(Step.POLL, error, Situation()).next is Next.RECONNECT
 
 
 # --- exceptions that a handler raised
