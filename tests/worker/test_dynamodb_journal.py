@@ -46,6 +46,7 @@ from cp_thirdparty.worker import (
     JournalState,
     LostRace,
     Reported,
+    SetAside,
     dynamodb_table,
     journal_policy,
 )
@@ -954,6 +955,24 @@ def test_a_time_with_more_digits_than_python_reads_is_set_aside(fleet: Fleet) ->
     fleet.client.put_item(TableName=fleet.table_name, Item={**item, "tag": number})
     assert [entry.job.job_id for entry in other.recover(SCOPE).entries] == ["job-1"]
     assert next(item for item in fleet.items() if item["sk"]["S"].endswith("#job-1"))["tag"] == number
+
+
+@pytest.mark.parametrize("key", ["job#", "job#x", "job#x#", "job#x#other"])
+def test_an_item_under_the_key_of_another_job_is_set_aside(fleet: Fleet, key: str) -> None:
+    """It has a name by which an operator ends it."""
+    journal, other = fleet.open(), fleet.open()
+    journal.claim(_job(), SCOPE)
+    journal.close()
+    item = next(item for item in fleet.items() if item["sk"]["S"].endswith("#job-1"))
+    fleet.client.put_item(TableName=fleet.table_name, Item={**item, "sk": {"S": key}})
+    recovered = other.recover(SCOPE)
+    assert [entry.job.job_id for entry in recovered.entries] == ["job-1"]
+    (row,) = recovered.set_aside
+    assert row == SetAside(
+        job_id="other" if key.endswith("other") else key, problem="its id or scope contradicts its key"
+    )
+    other.end(row.job_id)
+    assert other.recover(SCOPE).set_aside == ()
 
 
 def test_an_item_in_the_wrong_partition_is_set_aside(fleet: Fleet) -> None:

@@ -112,7 +112,7 @@ def partition_of_mark(job_id: str, scope: str) -> str:
 
 def find_id(item: Item) -> str:
     """Return the id of a job from the key of its item, because the attribute may be wrong."""
-    return _key_of(item).partition("#")[2]
+    return _key_of(item).partition("#")[2] or str(item[SORT])
 
 
 def find_name(item: Item) -> str:

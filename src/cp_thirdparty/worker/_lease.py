@@ -207,8 +207,9 @@ class Lease:
     def longest_silence(self, lease: Item) -> float:
         """Return after how many seconds without a new number a lease has expired."""
         seconds = lease.get("seconds")
-        is_valid = isinstance(seconds, (int, float)) and 0 < seconds <= MAX_SECONDS * _LEASE_PART
-        return (seconds if is_valid else self.seconds) * _SILENCE_FACTOR
+        if isinstance(seconds, (int, float)) and 0 < seconds <= MAX_SECONDS * _LEASE_PART:
+            return seconds * _SILENCE_FACTOR
+        return self.seconds * _SILENCE_FACTOR  # the lease is damaged
 
     def stop(self) -> None:
         """Stop the beats."""
