@@ -84,7 +84,7 @@ from cp_thirdparty.worker import (
     processes,
     worker_policy,
 )
-from cp_thirdparty.worker._async_handlers import CoroutineRunner
+from cp_thirdparty.worker._coroutines import CoroutineRunner
 from cp_thirdparty.worker.results import accept_result, failure_details, without_optional_parts
 from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, run_in_executor
 from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
@@ -614,7 +614,7 @@ def _runner(
             coroutines=coroutines,
             cancel_timeout=patience,
         ),
-        HandlerRun,
+        HandlerRun | NotStarted,
     )
     assert_type(one.artifacts, ArtifactsFactory | None)
     assert_type(one.configuration, type[Scan] | None)

@@ -22,7 +22,8 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, AnyJob, make_worker, 
 from cp_thirdparty import FailureDetails, Succeeded
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.worker import JobEvent, Reported, _async_handlers, _steps
-from cp_thirdparty.worker._async_handlers import AsyncHandlers, HandlerTimeoutError, is_async_callable
+from cp_thirdparty.worker._async_handlers import AsyncHandlers
+from cp_thirdparty.worker._coroutines import HandlerTimeoutError, is_async_callable
 
 _VARIABLE: ContextVar[str] = ContextVar("_VARIABLE", default="unset")
 
@@ -557,22 +558,24 @@ def test_jobs_end_at_their_timeout_although_the_loop_is_blocked(
     service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A handler that waits without ``await`` costs no other job its report."""
-    is_blocked, release = threading.Event(), threading.Event()
+    began, is_blocked, release = threading.Event(), threading.Event(), threading.Event()
     clock = _Clock()
 
     async def handle(job: AnyJob) -> Succeeded:
-        if job.id == blocking.jobs[0].id:
+        if job.id == patient.jobs[0].id:
+            await _sleep(began)
+        else:
             is_blocked.set()
             release.wait(30)
-        else:
-            await asyncio.sleep(60)
         return Succeeded()
 
-    patient, blocking = _start(service), _start(service)
+    patient = _start(service)
     events: list[JobEvent] = []
     worker = make_worker(service, handle, concurrency=2, job_timeout=60, clock=clock, on_event=events.append)
     worker._coroutines = AsyncHandlers(tick=0.01, blocked_after=0.02)
     with running(worker):
+        assert began.wait(30)
+        blocking = _start(service)
         assert is_blocked.wait(30)
         until(lambda: [event.name for event in events] == ["claimed", "claimed"])
         clock.seconds = 61.0

@@ -420,17 +420,20 @@ class WorkerStuckError(CodePipelineJobError):
     """
     Each slot of a worker has a handler that did not end at its job's timeout, so the worker cannot accept jobs.
 
-    The worker has ended these jobs.  A thread cannot be killed, so end the process and start the worker again.
+    An asynchronous handler that blocks the event loop counts for each slot whose handler waits for the loop, and for
+    each free slot.  The worker has ended the jobs.  A thread cannot be killed, so end the process and start the worker
+    again.
 
     .. versionadded:: 0.2.0
 
     Attributes:
-        job_ids: Ids of the jobs whose handlers hang.
+        job_ids: Ids of the jobs whose handlers hang or could not begin.
     """
 
     def __init__(self, job_ids: Sequence[str]) -> None:
         self.job_ids: tuple[str, ...] = tuple(map(show, job_ids))
-        super().__init__(f"each slot of the worker has a handler that hangs: jobs {', '.join(self.job_ids)}")
+        jobs = f": jobs {', '.join(self.job_ids)}" if self.job_ids else ""
+        super().__init__(f"each slot of the worker has a handler that hangs{jobs}")
 
 
 def is_already_reported(error: BaseException, *earlier: BaseException | None) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 import logging
 import sys
@@ -15,9 +14,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from itertools import takewhile
 from types import FrameType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from cp_thirdparty._base.text import show, show_value
+from cp_thirdparty.worker._coroutines import BLOCKED, HandlerNotBegunError, HandlerStart, HandlerTimeoutError
 from cp_thirdparty.worker._handler_failures import format_place
 from cp_thirdparty.worker._isolation import ExitInFork, call_partner
 
@@ -47,55 +47,6 @@ def write_log(level: int, message: str, *arguments: object) -> None:
         KeyboardInterrupt: Ctrl-C, in the main thread.
     """
     call_partner(logging.getLogger("cp_thirdparty.worker").log, level, message, *map(show_value, arguments))
-
-
-class HandlerTimeoutError(Exception):
-    """The coroutine of a handler was cancelled, because it has timed out or its result is no longer needed."""
-
-
-class CoroutineRunner(Protocol):
-    """Runs the coroutines of handlers, while the threads of the jobs wait for the results."""
-
-    def start(self) -> None:
-        """
-        Prepare to run a coroutine.
-
-        Raises:
-            OSError: The process cannot open another file descriptor.
-            RuntimeError: The system cannot start a thread.
-        """
-        ...
-
-    def run(
-        self,
-        awaitable: Awaitable[Any],
-        job_id: str,
-        *,
-        cancelled: threading.Event,
-        seconds_left: float,
-        cancel_timeout: float | None,
-    ) -> Any:
-        """
-        Wait for an awaitable, and return its value or raise its exception.
-
-        Args:
-            awaitable: The awaitable that a handler returned.
-            job_id: Id of the job.
-            cancelled: Set when the result is no longer needed.
-            seconds_left: Seconds until the awaitable is cancelled.
-            cancel_timeout: Seconds to wait until a cancelled awaitable ends; ``None`` for no limit.
-
-        Raises:
-            HandlerTimeoutError: The awaitable was cancelled, and did not return a value.
-        """
-        ...
-
-
-def is_async_callable(value: object) -> bool:
-    """Return whether a value is declared as a coroutine function, or as an object with an ``async def __call__``."""
-    while isinstance(value, functools.partial):
-        value = value.func
-    return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None))  # noqa: B004 - `callable()` does not show whether it is async
 
 
 class HandlerLoop:
@@ -128,6 +79,11 @@ class HandlerLoop:
         self._block_detector = _BlockDetector(loop, thread_id, blocked_after, tick, log)
         self.calls: set[_Call] = set()
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the loop is blocked."""
+        return self._block_detector.check()
+
     def start(self) -> None:
         """Do nothing, because the loop already runs."""
 
@@ -139,15 +95,17 @@ class HandlerLoop:
         cancelled: threading.Event,
         seconds_left: float,
         cancel_timeout: float | None,
+        start: HandlerStart | None = None,
     ) -> Any:
         """Wait for an awaitable, and return its value or raise its exception."""
-        call = _Call(self, awaitable, job_id)
+        call = _Call(self, awaitable, job_id, start)
         ends_at = time.monotonic() + seconds_left  # before `submit`, so that the time limit includes the start
         self.submit(call)
         try:
             if self._is_late(call, cancelled, ends_at):
                 call.cancel()
-                self._wait_for_end(call, job_id, cancel_timeout)
+                if call.has_begun:
+                    self._wait_for_end(call, job_id, cancel_timeout)
         except BaseException:  # Ctrl-C, in the thread of a processor
             call.cancel()
             raise
@@ -156,7 +114,7 @@ class HandlerLoop:
     def _is_late(self, call: _Call, cancelled: threading.Event, ends_at: float) -> bool:
         """Wait for a call; return ``True`` if it has timed out or its result is no longer needed."""
         while not call.ended.wait(max(0.0, min(self._tick, ends_at - time.monotonic()))):
-            if cancelled.is_set() or time.monotonic() >= ends_at:
+            if cancelled.is_set() or call.is_withdrawn or time.monotonic() >= ends_at:
                 return True
             self._block_detector.check()
         return False
@@ -183,10 +141,21 @@ class HandlerLoop:
 
 
 class _Call:
-    """An awaitable that a handler returned, and its value or exception after its end."""
+    """
+    An awaitable that a handler returned, and its value or exception after its end.
 
-    def __init__(self, owner: HandlerLoop, awaitable: Awaitable[Any], job_id: str) -> None:
+    Attributes:
+        ended: Set when the awaitable has ended.
+        has_begun: Whether the awaitable was started, or could not become a task, which is a failure of the handler.
+    """
+
+    def __init__(
+        self, owner: HandlerLoop, awaitable: Awaitable[Any], job_id: str, start: HandlerStart | None = None
+    ) -> None:
         self.ended = threading.Event()
+        self.has_begun = start is None
+        self._start = start
+        self._lock = threading.Lock()  # held while the awaitable starts or is cancelled
         self._job_id = job_id
         self._owner = owner
         self._awaitable = awaitable
@@ -201,6 +170,7 @@ class _Call:
         try:
             self._task = self._owner.loop.create_task(waiting, name=f"cp-thirdparty-{show(self._job_id)}")
         except Exception as failure:  # noqa: BLE001 - a handler may have set a task factory that raises
+            self.has_begun = True
             waiting.close()
             self.end(failure)
         else:
@@ -216,8 +186,13 @@ class _Call:
         self.ended.set()
 
     def cancel(self) -> None:
-        """Cancel the awaitable; if it returns a value nevertheless, `result` returns that value."""
-        self._is_cancelled = True
+        """
+        Cancel the awaitable; if it returns a value nevertheless, `result` returns that value.
+
+        An awaitable that has not begun does not begin after this method has returned.
+        """
+        with self._lock:
+            self._is_cancelled = True
         with suppress(RuntimeError):  # the loop has ended
             self._owner.loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
 
@@ -226,6 +201,8 @@ class _Call:
         failure, self._failure = self._failure, None  # avoids a reference cycle with the frames of the exception
         has_value = self.ended.is_set() and failure is None
         try:
+            if not self.has_begun:
+                raise HandlerNotBegunError(BLOCKED if failure is None else type(failure).__name__)
             if not has_value and (self._is_cancelled or not is_wanted):
                 raise HandlerTimeoutError
             if failure is not None:
@@ -242,10 +219,24 @@ class _Call:
         # All exceptions are caught, because SystemExit and KeyboardInterrupt would end the loop and thereby the
         # coroutines of all jobs.
         try:
-            with ExitInFork():  # a forked child must not run the loop, whose selector and wake-ups the parent needs
-                self._value = await self._awaitable
+            if self._begin():
+                with ExitInFork():  # a forked child must not run the loop, whose selector and wake-ups the parent needs
+                    self._value = await self._awaitable
         except BaseException as failure:  # noqa: BLE001 - the waiting thread raises it
             self._failure = failure
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether the awaitable has not started, and must not start any more."""
+        return not self.has_begun and self._start is not None and self._start.is_withdrawn
+
+    def _begin(self) -> bool:
+        """Return whether the awaitable may start; the loop calls this method just before the start."""
+        if self._start is not None:
+            with self._lock:
+                # `is_withdrawn` is read first, because `begin` waits for a thread that writes the result of the job.
+                self.has_begun = not (self._is_cancelled or self._start.is_withdrawn) and self._start.begin()
+        return self.has_begun
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         self.end(asyncio.CancelledError() if task.cancelled() else None)
@@ -264,8 +255,9 @@ class _BlockDetector:
     """
     Detects that the event loop is blocked, because code in a coroutine waits without ``await``.
 
-    The threads that wait for coroutines call `check`.  At most once a tick, `check` schedules `_note_turn` in the loop.
-    If `_note_turn` was not called within `blocked_after` seconds, the loop is blocked.
+    The threads that wait for coroutines, and the threads that ask whether the loop is blocked, call `check`.  At most
+    once a tick, `check` schedules `_note_turn` in the loop.  If `_note_turn` was not called within `blocked_after`
+    seconds, the loop is blocked until it calls `_note_turn`.
     """
 
     def __init__(
@@ -276,30 +268,34 @@ class _BlockDetector:
         self._loop = loop
         self._blocked_after = blocked_after
         self._tick = tick
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant, because a signal handler may call `health`, which calls `check`
         self._scheduled_at = 0.0
         self._is_waiting = False
-        self._is_logged = False
+        self._is_blocked = False
 
-    def check(self) -> None:
+    def check(self) -> bool:
+        """Return whether the loop is blocked, and log it once."""
         now = time.monotonic()
         with self._lock:
             if not self._is_waiting and now >= self._scheduled_at + self._tick:
                 self._is_waiting, self._scheduled_at = True, now
-                with suppress(RuntimeError):  # the loop has ended
+                try:
                     self._loop.call_soon_threadsafe(self._note_turn)
+                except RuntimeError:  # the loop has ended
+                    self._is_waiting = False
             seconds = now - self._scheduled_at
-            if not self._is_waiting or self._is_logged or seconds < self._blocked_after:
-                return
-            self._is_logged = True
+            if not self._is_waiting or self._is_blocked or seconds < self._blocked_after:
+                return self._is_blocked
+            self._is_blocked = True
         message = "the event loop of the handlers has been blocked for %.1f seconds, at %s; its other coroutines wait"
         self._log(logging.ERROR, message, seconds, self._find_place())
+        return True
 
     def _note_turn(self) -> None:
         with self._lock:
             self._is_waiting = False
-            was_logged, self._is_logged = self._is_logged, False
-        if was_logged:
+            was_blocked, self._is_blocked = self._is_blocked, False
+        if was_blocked:
             seconds = time.monotonic() - self._scheduled_at
             self._log(logging.WARNING, "the event loop of the handlers was blocked for %.1f seconds", seconds)
 
@@ -411,6 +407,12 @@ class AsyncHandlers:
         self._lock = threading.Lock()
         self._current: _LoopThread | None = None
         self._finalizer: weakref.finalize[..., AsyncHandlers] | None = None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the loop runs and is blocked."""
+        current = self._current  # without the lock, because a signal handler may interrupt the thread that holds it
+        return current is not None and current.thread.is_alive() and current.is_blocked
 
     def start(self) -> None:
         """Start the loop, unless it already runs."""

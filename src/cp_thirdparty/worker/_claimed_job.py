@@ -240,6 +240,16 @@ class ClaimedJob:
         """Whether `start` was called, and the handler has not been called yet."""
         return self._may_begin
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the job is claimed, and its handler was not called since the last `start`."""
+        return self.stage is Stage.CLAIMED or (self.stage is Stage.RUNNING and self._may_begin)
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether the handler must not be called any more.  This property takes no lock, so it never waits."""
+        return self._is_withdrawn or self.cancelled.is_set()
+
     def begin(self) -> bool:
         """
         Note that the handler is called now.

@@ -6,9 +6,9 @@ import logging
 import threading
 from typing import Any, Protocol
 
-from cp_thirdparty.worker._async_handlers import CoroutineRunner
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._coroutines import BLOCKED, CoroutineRunner
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._failure_policy import NotStartedError
 from cp_thirdparty.worker._start_permit import WITHDRAWN
@@ -21,6 +21,11 @@ class Engine(Protocol):
     @property
     def error(self) -> str | None:
         """Why handlers cannot be started; ``None`` if the last attempt succeeded."""
+        ...
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether no handler can start or continue at present, because a coroutine blocks the event loop."""
         ...
 
     @property
@@ -115,6 +120,11 @@ class EngineBase:
         return self._starts.error
 
     @property
+    def is_blocked(self) -> bool:
+        """Return ``False``, because the handlers do not share an event loop of this process."""
+        return False
+
+    @property
     def may_claim(self) -> bool:
         """Whether handlers can be started, or no claimed job is testing at present whether they can."""
         return self._starts.may_claim
@@ -150,6 +160,21 @@ class ThreadEngine(EngineBase):
         self._stopping = stopping
         self._cancel_timeout = cancel_timeout
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a coroutine blocks the event loop."""
+        return self._coroutines.is_blocked
+
+    @property
+    def error(self) -> str | None:
+        """Why handlers cannot be started; ``None`` if the last attempt succeeded and the event loop is not blocked."""
+        return BLOCKED if self.is_blocked else super().error
+
+    @property
+    def may_claim(self) -> bool:
+        """Whether the event loop is not blocked, and handlers can be started or no job is testing whether they can."""
+        return not self.is_blocked and super().may_claim
+
     def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception:
         """Run the handler in the calling thread, or in the event loop if it is asynchronous."""
         assert job.details is not None, "the job was read"  # noqa: S101 - a bug in this library
@@ -158,9 +183,11 @@ class ThreadEngine(EngineBase):
         if failure is not None:
             return self._starts.note_failure(job, failure.error_name)
         self._starts.note_start()
-        if not job.begin():
+        # A coroutine begins when the event loop is free, which may be never, so only the loop can note the start.
+        start = job if self._runner.begins_in_loop else None
+        if start is None and not job.begin():
             return NotStartedError(WITHDRAWN)
-        return self._runner.run(
+        handler_run = self._runner.run(
             job.offer,
             job.details,
             client=self._clients.reader,
@@ -170,10 +197,12 @@ class ThreadEngine(EngineBase):
             stopping=self._stopping,
             coroutines=self._coroutines,
             cancel_timeout=self._cancel_timeout,
+            start=start,
         )
+        return NotStartedError(handler_run.error_name) if isinstance(handler_run, NotStarted) else handler_run
 
     def withdraw(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - the protocol requires it
-        """Return ``False``, because `run` calls the handler at once."""
+        """Return ``False``, because `run` calls functions at once, and `ClaimedJob` itself prevents a coroutine."""
         return False
 
     def close(self) -> None:

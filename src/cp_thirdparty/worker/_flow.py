@@ -289,7 +289,8 @@ class JobFlow:
             job.decide(lost_failure(job.offer), self.clock())
         if next_step in (Next.RETRY, Next.RENEW_TOKEN):  # the next process looks the token up again
             job.note_failure(self.clock(), name)
-            if not self.wait(job, pause):
+            # A processor must report the job before its process ends.
+            if not self.wait(job, min(pause, self.seconds_left(job))):
                 return self.steps.give_up(job, name)
         return None
 

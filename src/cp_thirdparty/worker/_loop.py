@@ -50,18 +50,6 @@ _MIN_SECONDS: Final = 300.0
 # Maximum number of ids of undecodable jobs that the health lists.
 _MAX_UNDECODABLE: Final = 1000
 
-# The health of a worker that does not run.
-STOPPED_HEALTH: Final = WorkerHealth(
-    state="stopped",
-    in_flight=0,
-    seconds_since_poll=None,
-    poll_error=None,
-    oldest_unsent_result=None,
-    uncertain=(),
-    undecodable=(),
-    overdue=(),
-)
-
 
 class Loop:
     """
@@ -116,7 +104,7 @@ class Loop:
             max_crashes=settings.max_crashes,
             job_timeout=settings.job_timeout,
             log_problem=self._emitter.log_problem,
-            may_claim=lambda: not self._stopping.is_set(),
+            may_claim=lambda: not (self._stopping.is_set() or self._engine.is_blocked),
             wait=self._wait,
             enter_turn=self._enter_turn,
             clock=settings.clock,
@@ -138,6 +126,7 @@ class Loop:
         self._on_outcome = on_outcome
         self._watched_at = settings.clock()  # when the thread that watches was last active
         self._stuck: tuple[tuple[str, ...], float] | None = None  # the jobs of all slots, and since when
+        self._stuck_error: WorkerStuckError | None = None
         self._grace_ends: float | None = None
         self._forced_at: float | None = None
         self._given_up = threading.Event()
@@ -209,20 +198,18 @@ class Loop:
         if stops:
             self._begin_stop(now)
         if self._grace_ends is not None and self._forced_at is None and (stops > 1 or now >= self._grace_ends):
-            self._forced_at = now
-            self._writer.end_within(0.0)  # results that still wait for the journal must be sent to CodePipeline now
-            self.wake()  # `wait` ends the jobs
+            self._force_end(now)
         # Read this before the list of jobs: the poller may start a job just before its thread ends.
         is_polling = self._poller.is_alive
         in_work = self._slots.in_work()
         if in_work and self._forced_at is not None and now >= self._forced_at + _LAST_SECONDS:
             self._given_up.set()
             self._has_lost = True
-            return True
-        if in_work or (is_polling and self._forced_at is None):
+        elif in_work or (is_polling and self._forced_at is None):
             return False
-        if self._poller.fatal is not None:
-            raise self._poller.fatal
+        failure = self._stuck_error or (None if in_work else self._poller.fatal)
+        if failure is not None:
+            raise failure
         return True
 
     def close(self) -> None:
@@ -308,10 +295,15 @@ class Loop:
                 self._log_state("draining", message, len(self._slots.in_work()), self._settings.grace)
             self._slots.notify()
 
+    def _force_end(self, now: float) -> None:
+        self._forced_at = now
+        self._writer.end_within(0.0)  # results that still wait for the journal must be sent to CodePipeline now
+        self.wake()  # `wait` ends the jobs
+
     def _check_slots(self, now: float) -> None:
-        """Raise `WorkerStuckError` if the handlers in all slots have hung for at least the seconds of the grace."""
-        hanging = self._slots.find_hanging()
-        if not hanging or self._stopping.is_set():
+        """End the run with `WorkerStuckError` if no slot could be used for at least the seconds of the grace."""
+        hanging = self._slots.find_hanging(is_blocked=self._engine.is_blocked)
+        if hanging is None or self._stopping.is_set():
             self._stuck = None
             return
         if self._stuck is None or self._stuck[0] != hanging:
@@ -320,7 +312,9 @@ class Loop:
             self._has_lost = True
             message = "each slot has a handler that hangs; end the process: jobs %s"
             self._emitter.log(logging.CRITICAL, message, hanging)
-            raise WorkerStuckError(hanging)
+            self._stuck_error = WorkerStuckError(hanging)
+            self._begin_stop(now)
+            self._force_end(now)
 
     def _end_after_grace(self, job: ClaimedJob) -> Outcome | None:
         """End a job that has no result when the grace ends: release it for another worker, or report it as failed."""

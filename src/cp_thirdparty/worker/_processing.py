@@ -49,6 +49,7 @@ _STOP_SECONDS: Final = 5.0
 _CHECK_INTERVAL: Final = 0.5
 
 _STOPPED: Final = "The action's worker was stopped."
+_NOT_STARTED: Final = "The action's worker could not start the job in time."
 
 
 class Processing:
@@ -191,6 +192,8 @@ class Processing:
                 self._emitter.log_problem(self.job, f"a thread failed after the job had ended: {name}")
 
     def _describe_timeout(self) -> str:
+        if self.job.is_starting or self.job.problem:  # the handler was not called, so it did not take too long
+            return _NOT_STARTED
         seconds = self._job_timeout
         if self._ends_at is not None and self.job.claimed_at is not None:
             seconds = min(seconds, self._ends_at - self._report_seconds - self.job.claimed_at)

@@ -57,11 +57,17 @@ class Slots:
         with self._lock:
             return sum(job.offer.client_id == client_id for job in self._jobs.values())
 
-    def find_hanging(self) -> tuple[str, ...]:
-        """Return the ids of all jobs if every slot has a closed job whose handler still runs; otherwise nothing."""
+    def find_hanging(self, *, is_blocked: bool) -> tuple[str, ...] | None:
+        """
+        Return the ids of all jobs if no slot can be used any more; otherwise ``None``.
+
+        A slot cannot be used if the handler of its closed job still runs.  If a coroutine blocks the event loop, free
+        slots and those of jobs whose handlers wait for the loop cannot be used either.
+        """
         with self._lock:
-            is_stuck = len(self._jobs) >= self._size and all(job.is_closed for job in self._jobs.values())
-            return tuple(self._jobs) if is_stuck else ()
+            jobs = self._jobs.values()
+            is_stuck = all(job.is_closed or (is_blocked and job.is_waiting) for job in jobs)
+            return tuple(self._jobs) if is_stuck and (is_blocked or len(jobs) >= self._size) else None
 
     def has(self, job_id: str) -> bool:
         """Return whether a job with this id holds a slot."""

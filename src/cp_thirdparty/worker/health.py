@@ -43,9 +43,10 @@ class WorkerHealth:
             CodePipeline refuses.
         journal_error: Why the last access to the journal failed; ``None`` if it succeeded.  Until the journal works
             again, the worker requests only one job in each poll, and claims it only if the journal can be written.
-        executor_error: Why the last handler could not be started, because no thread, event loop or process could be
-            started; ``None`` if it was started.  While no event loop or process can be started, the worker claims no
-            more jobs, and the claimed jobs retry the start.
+        executor_error: Why handlers cannot be started: no thread, event loop or process could be started for the last
+            one, or a handler blocks the event loop; ``None`` if handlers can be started.  While no event loop or
+            process can be started, or the event loop is blocked, the worker claims no more jobs.  The claimed jobs
+            retry the start, or wait until the event loop is free.
 
             .. versionadded:: 0.2.0
 
@@ -106,3 +107,16 @@ class WorkerHealth:
         is_polling = self.seconds_since_poll is not None and self.poll_error is None
         has_error = self.journal_error is not None or self.executor_error is not None
         return self.state == "running" and self.is_alive and is_polling and not has_error
+
+
+# The health of a worker that does not run.
+STOPPED_HEALTH: Final = WorkerHealth(
+    state="stopped",
+    in_flight=0,
+    seconds_since_poll=None,
+    poll_error=None,
+    oldest_unsent_result=None,
+    uncertain=(),
+    undecodable=(),
+    overdue=(),
+)

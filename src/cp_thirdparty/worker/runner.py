@@ -18,10 +18,13 @@ from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import CodePipelineJobError
 from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.worker._async_handlers import (
-    AsyncHandlers,
+from cp_thirdparty.worker._async_handlers import AsyncHandlers
+from cp_thirdparty.worker._coroutines import (
     CoroutineRunner,
+    HandlerNotBegunError,
+    HandlerStart,
     HandlerTimeoutError,
+    begins_in_loop,
     is_async_callable,
 )
 from cp_thirdparty.worker._handler_failures import class_name, explain, explain_unreadable, timeout_message
@@ -120,7 +123,8 @@ class Runner(Generic[_ConfigurationT]):
         coroutines: CoroutineRunner,
         stopping: threading.Event,
         cancel_timeout: float | None = None,
-    ) -> HandlerRun:
+        start: HandlerStart | None = None,
+    ) -> HandlerRun | NotStarted:
         """
         Run the handler, after `prepare`.
 
@@ -138,6 +142,10 @@ class Runner(Generic[_ConfigurationT]):
             coroutines: Runs the coroutine of an asynchronous handler.
             stopping: Set when the worker stops.
             cancel_timeout: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
+            start: Notes the start of the coroutine, in the event loop; ``None`` if the caller has noted the start.
+
+        Returns:
+            The result of the handler, or a `NotStarted` if its coroutine did not start and will not start.
         """
         try:
             with ExitInFork():
@@ -160,10 +168,16 @@ class Runner(Generic[_ConfigurationT]):
                 cancelled=cancelled,
                 seconds_left=seconds_left,
                 cancel_timeout=cancel_timeout,
+                start=start,
             ),
             seconds_left,
         )
-        return _close(job, handler_run)
+        return handler_run if isinstance(handler_run, NotStarted) else _close(job, handler_run)
+
+    @property
+    def begins_in_loop(self) -> bool:
+        """Whether the code of the handler begins in the event loop, which must then note the start."""
+        return begins_in_loop(self.handler)
 
     def _create_job(
         self,
@@ -193,7 +207,7 @@ class Runner(Generic[_ConfigurationT]):
 
     def _call(
         self, job: Job[Any], kind: JobKind, wait_for: Callable[[Awaitable[Result]], Result], seconds_left: float
-    ) -> HandlerRun:
+    ) -> HandlerRun | NotStarted:
         try:
             with ExitInFork():
                 returned = self.handler(job)
@@ -203,6 +217,8 @@ class Runner(Generic[_ConfigurationT]):
         except HandlerTimeoutError:
             late = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=timeout_message(seconds_left))
             return HandlerRun(result=late, has_timed_out=True)
+        except HandlerNotBegunError as failure:
+            return NotStarted(error=None, error_name=str(failure))
         except BaseException as failure:  # noqa: BLE001 - the job must get a result, even after SystemExit
             return _failure_result(failure, job.id)
 
@@ -321,11 +337,14 @@ def run_in_executor(
     not_started = loaded.prepare(_COROUTINES)
     if not_started is not None:
         return not_started
-    try:
-        if may_begin is not None and not may_begin():
-            return NotStarted(error=None, error_name=WITHDRAWN)
-    except Exception as failure:  # noqa: BLE001 - the connection to Dask's scheduler may raise anything
-        return _not_started(failure)
+    start = None if may_begin is None else _Start(may_begin)
+    if start is not None and not loaded.begins_in_loop:
+        try:
+            if not start.begin():
+                return NotStarted(error=None, error_name=WITHDRAWN)
+        except Exception as failure:  # noqa: BLE001 - the connection to Dask's scheduler may raise anything
+            return _not_started(failure)
+        start = None
     return loaded.run(
         offer,
         details,
@@ -335,7 +354,16 @@ def run_in_executor(
         cancelled=threading.Event(),
         coroutines=_COROUTINES,
         stopping=threading.Event() if stopping is None else stopping,
+        start=start,
     )
+
+
+@attrs.frozen
+class _Start:
+    """The start of a handler that another process may prevent."""
+
+    begin: Callable[[], bool]
+    is_withdrawn: bool = False
 
 
 def _not_started(failure: BaseException, *, is_initialised: bool = True) -> NotStarted:

@@ -38,11 +38,11 @@ from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._engines import Engine, ThreadEngine
 from cp_thirdparty.worker._executors import ExecutorEngine, pickle_runner
 from cp_thirdparty.worker._kinds import kind_of_type
-from cp_thirdparty.worker._loop import STOPPED_HEALTH, Loop
+from cp_thirdparty.worker._loop import Loop
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
 from cp_thirdparty.worker._settings import Settings
 from cp_thirdparty.worker.events import EventHook, WorkerMetrics
-from cp_thirdparty.worker.health import WorkerHealth
+from cp_thirdparty.worker.health import STOPPED_HEALTH, WorkerHealth
 from cp_thirdparty.worker.journal import Journal, MemoryJournal
 from cp_thirdparty.worker.outcomes import Outcome
 from cp_thirdparty.worker.runner import ArtifactsFactory, Handler, Runner
