@@ -52,6 +52,7 @@ from cp_thirdparty.worker import (
     Reported,
     _executors,
     _steps,
+    tokens,
 )
 from cp_thirdparty.worker._async_handlers import AsyncHandlers
 from cp_thirdparty.worker._start_permit import Permits, take_permit
@@ -627,6 +628,40 @@ def test_a_process_without_the_token_does_not_start_a_job(service: LocalCodePipe
     )
     started = run_in_executor(pickle.dumps(runner), ThirdPartyJob(client_id=CLIENT_ID, job_id="j"), 0.0)
     assert started == NotStarted(error=None, error_name="LookupError")
+
+
+class _HangingStore:
+    """A token store that hangs, and whose cache hangs too."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.calls = 0
+
+    def __call__(self, _client_id: str) -> str:
+        self.calls += 1
+        self.release.wait(60)
+        return CLIENT_TOKEN
+
+    def refresh(self, _client_id: str) -> None:
+        """Hang."""
+        self.calls += 1
+        self.release.wait(60)
+
+
+def test_a_look_up_that_hangs_in_a_process_starts_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job does not wait until its timeout, and the next jobs of the client add no thread that hangs."""
+    store = _HangingStore()
+    nothing: Any = None
+    runner: Runner[Any] = Runner(
+        connect=lambda: nothing, handler=succeed, configuration=None, tokens=TokenLookup(store)
+    )
+    monkeypatch.setattr(tokens, "MAX_SECONDS", 0.2)
+    monkeypatch.setattr(pickle, "loads", lambda _: runner)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id="j")
+    started = [run_in_executor(b"a look-up that hangs", offer, 0.0) for _ in range(3)]
+    store.release.set()
+    assert started == [NotStarted(error=None, error_name="TimeoutError")] * 3
+    assert store.calls == 1
 
 
 def test_a_process_without_an_event_loop_does_not_ask_whether_the_handler_may_begin(

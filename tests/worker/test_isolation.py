@@ -36,16 +36,15 @@ from cp_thirdparty.worker import (
     JobProcessor,
     JournalState,
     MemoryJournal,
-    Outcome,
     Rejected,
     Released,
     Reported,
     Uncertain,
+    Unsent,
     _steps,
     tokens,
 )
 from cp_thirdparty.worker._bounded_calls import SafeClock
-from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_partner, call_with_timeout
@@ -218,7 +217,7 @@ def test_a_token_store_that_hangs_costs_only_its_client(monkeypatch: pytest.Monk
         for _ in range(2):
             service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
         late = [
-            Rejected(job=outcome.job, reason=_steps.TOOK_TOO_LONG, error="TimeoutError")
+            Rejected(job=outcome.job, reason=tokens.TOOK_TOO_LONG, error="TimeoutError")
             for outcome in worker.run_once()
         ]
         assert len(late) == len(calls) == 2
@@ -258,30 +257,58 @@ def test_a_look_up_that_returns_too_late_starts_nothing(service: LocalCodePipeli
     assert operations.count("AcknowledgeThirdPartyJob") == 1
 
 
-def test_a_look_up_that_returns_while_its_job_is_given_up_counts(
+class _Rotated:
+    """A token store and a handler: the token changes while the job runs, and the next look-up hangs."""
+
+    def __init__(self, service: LocalCodePipeline, end: threading.Event) -> None:
+        self._service, self._end = service, end
+        self.token = CLIENT_TOKEN
+        self.calls = 0
+
+    def look_up(self, _client_id: str) -> str:
+        """Return the token; hang in the second call."""
+        self.calls += 1
+        if self.calls == 2:
+            self._end.wait(60)
+        return self.token
+
+    def handle(self, _job: AnyJob) -> Succeeded:
+        """Change the token."""
+        self.token = "the new one"
+        self._service.register_client(CLIENT_ID, self.token)
+        return Succeeded()
+
+
+def test_a_run_of_one_poll_does_not_wait_for_a_look_up_that_hangs(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, end: threading.Event
 ) -> None:
-    """The job goes on, and can be ended later."""
-    given_up: list[ClaimedJob] = []
-    give_up = ClaimedJob.give_up_look_up
-
-    def give_up_late(job: ClaimedJob, outcome: Outcome) -> bool:
-        given_up.append(job)
-        end.set()
-        until(lambda: job.look_up_started_at is None)
-        return give_up(job, outcome)
-
-    monkeypatch.setattr(ClaimedJob, "give_up_look_up", give_up_late)
-
-    def look_up(client_id: str) -> str | None:
-        end.wait(20)
-        return TOKENS.get(client_id)
-
+    """The result stays in the journal, and the next run reports it."""
+    store = _Rotated(service, end)
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    (outcome,) = make_worker(service, client_tokens=look_up).run_once()
+    worker = make_worker(service, store.handle, client_tokens=store.look_up, grace=0.2)
+    (outcome,) = worker.run_once()
+    assert outcome == Unsent(job=outcome.job, result=Succeeded(), error="TimeoutError")
+    monkeypatch.setattr(tokens, "MAX_SECONDS", 30.0)
+    monkeypatch.setattr(tokens, "_RETRY_SECONDS", 0.0)
+    (outcome,) = worker.run_once()
     assert isinstance(outcome, Reported)
     assert action.status == "Succeeded"
-    assert len(given_up) == 1
+
+
+def test_a_look_up_that_hangs_frees_its_slot_when_the_job_is_over(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, end: threading.Event
+) -> None:
+    """CodePipeline has timed the job out, so its result need not wait for the token any more."""
+    monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 0.1)
+    clock = ManualClock()
+    store = _Rotated(service, end)
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = make_worker(service, store.handle, client_tokens=store.look_up, concurrency=1, clock=clock)
+    with running(worker) as run:
+        until(lambda: store.calls == 2)
+        clock.advance(3601)
+        until(lambda: worker.health().free_slots == 1)
+    assert run.is_clean is False
 
 
 def test_a_claimed_job_whose_look_up_hangs_is_kept(service: LocalCodePipeline, end: threading.Event) -> None:
@@ -308,7 +335,7 @@ def test_a_claimed_job_whose_look_up_hangs_is_kept(service: LocalCodePipeline, e
 
 
 def test_a_job_that_may_be_claimed_while_its_look_up_hangs_is_uncertain(
-    service: LocalCodePipeline, end: threading.Event
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, end: threading.Event
 ) -> None:
     """CodePipeline has accepted the acknowledgement, whose response was lost, so the journal must keep the job."""
     calls: list[str] = []
@@ -319,6 +346,7 @@ def test_a_job_that_may_be_claimed_while_its_look_up_hangs_is_uncertain(
             end.wait(20)
         return TOKENS.get(client_id)
 
+    monkeypatch.setattr(_steps, "_CLAIM_SECONDS", 3.0)
     service.faults.add("AcknowledgeThirdPartyJob", LostAnswer())
     service.faults.add(
         "AcknowledgeThirdPartyJob", Instead(error_response("InvalidClientTokenException", "no")), times=None

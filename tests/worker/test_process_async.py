@@ -25,7 +25,9 @@ from cp_thirdparty.worker import (
     Outcome,
     Rejected,
     Reported,
+    Unsent,
     _processing,
+    tokens,
 )
 
 _VARIABLE: ContextVar[str] = ContextVar("_VARIABLE", default="unset")
@@ -460,6 +462,67 @@ def test_a_function_that_takes_too_long_is_left(
     assert isinstance(outcome, Reported)
     assert isinstance(outcome.result, FailureDetails)
     assert outcome.result.message.startswith("The job took longer than ")
+
+
+class _HangingTokens:
+    """A token store whose look-up hangs from the given one on, until it is released."""
+
+    def __init__(self, first: int) -> None:
+        self.release = threading.Event()
+        self._left = first
+
+    def __call__(self, _client_id: str) -> str:
+        self._left -= 1
+        if self._left <= 0:
+            self.release.wait(60)
+        return TOKENS[CLIENT_ID]
+
+
+_IS_ASYNC = pytest.mark.parametrize("is_async", [False, True], ids=["process", "process_async"])
+
+
+@_IS_ASYNC
+@pytest.mark.parametrize("seconds_left", [3.0, None], ids=["the process ends", "the process goes on"])
+def test_a_look_up_that_hangs_ends_an_unclaimed_job(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, seconds_left: float | None, *, is_async: bool
+) -> None:
+    """The job is left to others, and the caller has its outcome: before the process ends, or as in a worker."""
+    monkeypatch.setattr(tokens, "MAX_SECONDS", 60.0 if seconds_left else 0.5)
+    store = _HangingTokens(1)
+    action, offer = _start(service)
+    processor = _processor(service, client_tokens=store)
+    if is_async:
+        outcome = _run_with_limit(processor.process_async(offer, seconds_left=seconds_left))
+    else:
+        outcome = processor.process(offer, seconds_left=seconds_left)
+    assert not store.release.is_set()
+    store.release.set()
+    assert outcome == Rejected(job=offer, reason=tokens.TOOK_TOO_LONG, error="TimeoutError")
+    assert action.status == "Queued"
+
+
+@_IS_ASYNC
+def test_a_look_up_that_hangs_before_the_report_ends_with_the_process(
+    service: LocalCodePipeline, *, is_async: bool
+) -> None:
+    """The caller learns before the end that the result was not sent."""
+    store = _HangingTokens(2)
+    events: list[JobEvent] = []
+
+    def handle(_job: AnyJob) -> Succeeded:
+        service.register_client(CLIENT_ID, "the new one")
+        return Succeeded()
+
+    action, offer = _start(service)
+    processor = _processor(service, handle, client_tokens=store, on_event=events.append)
+    if is_async:
+        outcome = _run_with_limit(processor.process_async(offer, seconds_left=4))
+    else:
+        outcome = processor.process(offer, seconds_left=4)
+    store.release.set()
+    assert outcome == Unsent(job=offer, result=Succeeded(), error="TimeoutError")
+    assert action.status == "InProgress"
+    assert [event.name for event in events][:2] == ["claimed", "call_failed"]
 
 
 def _refuse_threads(monkeypatch: pytest.MonkeyPatch, count: int, left: list[int]) -> None:

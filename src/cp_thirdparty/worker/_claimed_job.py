@@ -108,10 +108,6 @@ class ClaimedJob:
         cancelled: Set when the result of the handler is no longer needed.
         is_given_up: Whether a thread other than the one that runs the handler has set the result or ended the job.
         was_interrupted: Whether Ctrl-C ended the handler.
-        look_up_started_at: Start time of the client token look-up that has not returned yet; ``None`` if no look-up is
-            in progress.
-        is_abandoned: Whether the job ended during this look-up.  The worker then no longer waits for the thread that
-            makes the look-up.
         failing_since: Time of the first failure since the last successful attempt; ``None`` after a success.
         problem: Description of the failure that delays the job and that has its cause outside the job; empty if there
             is none.
@@ -143,8 +139,6 @@ class ClaimedJob:
         self.cancelled = threading.Event()
         self.is_given_up = False
         self.was_interrupted = False
-        self.look_up_started_at: float | None = None
-        self.is_abandoned = False
         self.failing_since = None if self.may_be_accepted else began_at
         self.problem = ""
         self._recorder = recorder
@@ -334,22 +328,6 @@ class ClaimedJob:
                 return False
             self._give_up(True)
             return self.end(outcome)
-
-    def start_look_up(self, now: float) -> None:
-        """Note that the look-up of the client token starts; it runs the partner's code, which may hang."""
-        self.look_up_started_at = now
-
-    def end_look_up(self) -> bool:
-        """Note that the look-up has returned; return ``False`` if it took too long and the job was ended."""
-        with self._lock:
-            self.look_up_started_at = None
-            return self.stage is not Stage.ENDED
-
-    def give_up_look_up(self, outcome: Outcome) -> bool:
-        """End a job whose look-up hangs; return ``False`` if the look-up has returned in the meantime."""
-        with self._lock:
-            self.is_abandoned = self.look_up_started_at is not None and self.end(outcome)
-            return self.is_abandoned
 
     def note_failure(self, now: float, problem: str) -> None:
         """

@@ -14,7 +14,6 @@ from typing import Any, Final
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import WorkerStuckError
 from cp_thirdparty.models import ActionTypeId, AnyJobDetails, FailureDetails
-from cp_thirdparty.worker import tokens as token_lookup
 from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients
@@ -28,7 +27,7 @@ from cp_thirdparty.worker._poller import Poller
 from cp_thirdparty.worker._recovery import STOPPED, Recovery, outcome_at_stop
 from cp_thirdparty.worker._settings import Settings
 from cp_thirdparty.worker._slots import Slots
-from cp_thirdparty.worker._steps import TOOK_TOO_LONG, Steps
+from cp_thirdparty.worker._steps import Steps
 from cp_thirdparty.worker._workspace import sweep_workspaces
 from cp_thirdparty.worker.events import JobEventName
 from cp_thirdparty.worker.health import WorkerHealth, WorkerState
@@ -336,12 +335,6 @@ class Loop:
 
     def _watch(self, job: ClaimedJob) -> None:
         """End a job whose time is over."""
-        since = job.look_up_started_at
-        if since is not None and self._settings.clock() - since >= token_lookup.MAX_SECONDS:
-            if job.is_claimed:  # a claimed job is not ended, so that its result can still be reported
-                job.note_failure(self._settings.clock(), TimeoutError.__name__)
-            else:
-                self._end(job, self._give_up_look_up)
         if not job.is_claimed or job.stage is Stage.DECIDED or self._flow.seconds_left(job):
             return
         if job.stage is Stage.RUNNING:
@@ -356,14 +349,6 @@ class Loop:
             return self._fail(job, timeout_message(self._settings.job_timeout))
         self._ending.discard(job.offer.job_id)
         return None
-
-    def _give_up_look_up(self, job: ClaimedJob) -> Outcome | None:
-        """End a job that is not claimed and whose look-up of the client token hangs; this frees its slot."""
-        outcome = _outcome_without_thread(job, TimeoutError.__name__, TOOK_TOO_LONG)
-        if not job.give_up_look_up(outcome):
-            self._ending.discard(job.offer.job_id)
-            return None
-        return outcome
 
     def _end(self, job: ClaimedJob, end: Callable[[ClaimedJob], Outcome | None]) -> None:
         """End a job in a new thread, because the calling thread must not wait for the journal or for CodePipeline."""
@@ -398,7 +383,7 @@ class Loop:
                 logging.CRITICAL, "job=%s a bug of cp-thirdparty: %s at %s:%d", job, name, where.name, where.lineno or 0
             )
             self._has_lost = True
-            outcome = _outcome_without_thread(job, name, "the worker failed")
+            outcome = _outcome_after_bug(job, name)
         if outcome is not None:
             self._close(job, outcome)
 
@@ -406,8 +391,9 @@ class Loop:
         """Wait between two attempts for a job; return ``False`` if there is no time left for another one."""
         now = self._settings.clock()
         ends = [] if job.service_deadline is None else [max(job.service_deadline, job.began_at + _MIN_SECONDS)]
-        if self._on_outcome is not None and job.failing_since is not None:
-            ends.append(job.failing_since + self._settings.grace)
+        failing_since = job.failing_since
+        if self._on_outcome is not None and failing_since is not None:
+            ends.append(failing_since + self._settings.grace)
         left = min((end - now for end in ends), default=seconds)
         return left > 0 and not self._given_up.wait(min(seconds, left))
 
@@ -481,10 +467,10 @@ def _find_scope(clients: Clients, action_type_id: ActionTypeId) -> JobScope:
     return JobScope(region_name=client.region_name, endpoint_url=client.endpoint_url, action_type_id=action_type_id)
 
 
-def _outcome_without_thread(job: ClaimedJob, name: str, reason: str) -> Outcome:
-    """Return the outcome of a job whose thread hangs, or was ended by a bug of this library."""
+def _outcome_after_bug(job: ClaimedJob, name: str) -> Outcome:
+    """Return the outcome of a job whose thread was ended by a bug of this library."""
     if job.stage is Stage.CLAIMING:  # the acknowledgement may have been sent
         return Uncertain(job=job.offer)
     if job.may_have_been_claimed:
         return Released(job=job.offer, error=name)
-    return Rejected(job=job.offer, reason=reason, error=name)
+    return Rejected(job=job.offer, reason="the worker failed", error=name)

@@ -101,7 +101,14 @@ class Processing:
         self._process_id = os.getpid()
         self._engine = create_engine(self._stopped)
         self._flow = JobFlow(
-            steps=Steps(clients=clients, tokens=tokens, notify=self._notify, hold=hold, clock=time.monotonic),
+            steps=Steps(
+                clients=clients,
+                tokens=tokens,
+                notify=self._notify,
+                hold=hold,
+                clock=time.monotonic,
+                look_up_seconds=self._look_up_seconds,
+            ),
             engine=self._engine,
             action_type_id=None,
             is_idempotent=False,
@@ -210,6 +217,11 @@ class Processing:
         failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)
         job.decide(failure, time.monotonic())
         return nullcontext(False)
+
+    def _look_up_seconds(self) -> float:
+        """Return how long a look-up of the client token may take, so that time is left for the calls after it."""
+        left = math.inf if self._ends_at is None else self._ends_at - time.monotonic()
+        return max(left - self._report_seconds, left / 2)
 
     def _wait(self, job: ClaimedJob, seconds: float) -> bool:
         ends = [each for each in (self._ends_at, job.service_deadline) if each is not None]

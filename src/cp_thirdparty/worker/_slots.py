@@ -100,18 +100,13 @@ class Slots:
         return True
 
     def remove(self, job: ClaimedJob) -> None:
-        """
-        Free the slot of a closed job, unless its thread still runs.
-
-        The thread of an abandoned job does not keep the slot: it ends after the hanging call has returned.
-        """
+        """Free the slot of a closed job, unless its thread still runs."""
         with self._lock:
             self._skips_wait.discard(job)
-            is_free = job.is_closed and (job.is_abandoned or job not in self._busy)
+            is_free = job.is_closed and job not in self._busy
             # A later offer of the same job may have the slot already.
             if is_free and self._jobs.get(job.offer.job_id) is job:
                 del self._jobs[job.offer.job_id]
-                self._threads -= job.is_abandoned
                 self._slot_freed.notify_all()
             self._may_start.notify_all()
 
@@ -194,5 +189,3 @@ class Slots:
                 with self._lock:
                     self._busy.discard(job)
                 self.remove(job)
-            if job.is_abandoned:
-                return

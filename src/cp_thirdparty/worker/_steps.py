@@ -57,8 +57,6 @@ _LONGEST_PAUSE: Final = LONGEST_RETRY_PAUSE
 # Seconds for all attempts to claim a job.  CodePipeline offers the job to other workers after about 30 seconds.
 _CLAIM_SECONDS: Final = 25.0
 
-TOOK_TOO_LONG: Final = "the look-up of its client token took too long"
-
 _RETRIES: Final = (Next.RETRY, Next.RENEW_TOKEN, Next.RECONNECT)
 
 
@@ -75,6 +73,10 @@ It may raise `JournalError`.
 
 def hold_without_lease(_job: ClaimedJob) -> float:
     """Return infinity: without a shared journal, no other worker can take the job over."""
+    return math.inf
+
+
+def _no_limit() -> float:
     return math.inf
 
 
@@ -111,6 +113,7 @@ class Steps:
         hold: Confirms that this worker still has the job.  It is called directly before a result is sent.  For a job
             from the journal it is also called before the job is acknowledged and before its handler runs.
         clock: Returns the time in seconds.
+        look_up_seconds: Returns how many seconds are left for the look-up of a client token, if the process ends then.
     """
 
     clients: Clients
@@ -118,6 +121,7 @@ class Steps:
     notify: Notify
     hold: HoldJob = hold_without_lease
     clock: Callable[[], float] = time.monotonic
+    look_up_seconds: Callable[[], float] = _no_limit
 
     def read(self, job: ClaimedJob, wait: Wait) -> Outcome | None:
         """Read the details of a job; return its outcome if the job cannot be continued, or ``None``."""
@@ -328,12 +332,10 @@ class Steps:
         return send(client, job.client_token)
 
     def _look_up(self, job: ClaimedJob, tokens: TokenLookup, *, is_refused: bool = False) -> SecretStr | NoTokenError:
-        job.start_look_up(self.clock())
-        problem = tokens.refresh(job.offer.client_id) if is_refused else None
+        problem = tokens.refresh(job.offer.client_id, self.look_up_seconds()) if is_refused else None
         if problem is not None:
             self.notify("call_failed", job, str(problem))
-        client_token = tokens.find(job.offer.client_id)
-        return client_token if job.end_look_up() else NoTokenError(TOOK_TOO_LONG, TimeoutError.__name__)
+        return tokens.find(job.offer.client_id, self.look_up_seconds())
 
     def _renew_token(self, job: ClaimedJob) -> bool:
         """Look up the client token again; return whether the token has changed."""

@@ -33,7 +33,7 @@ from cp_thirdparty.worker._kinds import AnyClient, JobKind, kind_of
 from cp_thirdparty.worker._start_permit import WITHDRAWN
 from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.results import Result, accept_result
-from cp_thirdparty.worker.tokens import TokenLookup
+from cp_thirdparty.worker.tokens import LookUpCalls, TokenLookup
 
 __all__ = ["ArtifactsFactory", "Handler", "HandlerRun", "NotStarted", "Runner", "run_in_executor"]
 
@@ -297,7 +297,15 @@ class NotStarted:
 def _load(runner: bytes) -> tuple[Runner[Any], AnyClient]:
     """Load the runner and create its client, and keep both for the next job with the same pickled runner."""
     loaded: Runner[Any] = pickle.loads(runner)  # noqa: S301 - the worker has pickled it
+    if loaded.tokens is not None:
+        loaded.tokens.calls = _find_calls(runner)
     return loaded, loaded.connect()
+
+
+@functools.lru_cache(maxsize=8)
+def _find_calls(_runner: bytes) -> LookUpCalls:
+    """Return what calls the token store of a runner; it stays the same if the runner is loaded again."""
+    return LookUpCalls()
 
 
 def run_in_executor(
@@ -323,7 +331,7 @@ def run_in_executor(
     loaded: Runner[Any] | None = None
     try:
         loaded, client = _load(runner)
-        client_token = None if loaded.tokens is None else loaded.tokens(offer.client_id)
+        client_token = None if loaded.tokens is None else loaded.tokens.look_up(offer.client_id)
         if client_token is None and loaded.tokens is not None:
             return NotStarted(error=None, error_name="LookupError")
         details = kind_of(offer).read(client, offer.job_id, client_token)

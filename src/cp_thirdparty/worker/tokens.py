@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty.secrets import SecretStr
+from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker.token_sources import EnvironmentTokens
 
 __all__ = ["ClientTokens", "NoTokenError", "RefreshingTokens", "TokenLookup"]
+
+_T = TypeVar("_T")
 
 ClientTokens: TypeAlias = Mapping[str, str | SecretStr] | Callable[[str], str | SecretStr | None]
 """A mapping from client id to client token, or a callable that takes a client id and returns the client token."""
@@ -20,13 +25,17 @@ ClientTokens: TypeAlias = Mapping[str, str | SecretStr] | Callable[[str], str | 
 
 MAX_SECONDS: Final = 20.0
 """
-Seconds that a look-up may take.  If it takes longer, a job that is not claimed yet is given up.
+Maximum number of seconds of a look-up.  If it takes longer, a job that is not claimed yet is given up.
 
 After about 30 seconds, CodePipeline offers a job that is not acknowledged to other workers.
 """
 
 # Seconds after which a client token is looked up again, even if an earlier look-up has not returned.
 _RETRY_SECONDS: Final = 300.0
+
+TOOK_TOO_LONG: Final = "the look-up of its client token took too long"
+
+_DOES_NOT_RETURN: Final = "the look-up of its client token does not return"
 
 
 class NoTokenError(LookupError):
@@ -64,12 +73,38 @@ class RefreshingTokens(Protocol):
         ...
 
 
+class LookUpCalls:
+    """
+    Calls a token store, which may hang, in other threads with a timeout.  Thread-safe.
+
+    While a call for a client hangs, no other call for this client is made.  After five minutes, another call is tried,
+    because perhaps only the first one hangs.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[str, BoundedCalls] = {}
+        self._hangs_since: dict[str, float] = {}
+
+    def find(self, client_id: str) -> BoundedCalls:
+        """Return what makes the calls for a client."""
+        calls = self._calls.setdefault(client_id, BoundedCalls("cp-thirdparty-tokens"))
+        if not calls.is_hanging:
+            self._hangs_since.pop(client_id, None)
+            return calls
+        now = time.monotonic()
+        if now - self._hangs_since.setdefault(client_id, now) < _RETRY_SECONDS:
+            return calls
+        self._hangs_since.pop(client_id, None)
+        calls = self._calls[client_id] = BoundedCalls("cp-thirdparty-tokens")
+        return calls
+
+
 class TokenLookup:
     """
     Looks up client tokens and returns them as secret strings.  Thread-safe if the given callable is.
 
-    If a look-up for a client has not returned within 20 seconds, other look-ups for this client fail at once.  After
-    five minutes, another look-up is tried, because perhaps only the first one hangs.
+    Attributes:
+        calls: Calls the token store.
 
     Args:
         tokens: A mapping, or a callable that returns a token or ``None``.
@@ -82,7 +117,8 @@ class TokenLookup:
     def __init__(self, tokens: ClientTokens) -> None:
         self._look_up: Callable[[str], str | SecretStr | None]
         self._is_mapping = isinstance(tokens, Mapping)
-        self._running: dict[str, float] = {}  # client id -> when the last look-up began that has not returned yet
+        self._may_hang = type(tokens) not in (dict, EnvironmentTokens)
+        self.calls = LookUpCalls()
         if isinstance(tokens, Mapping):
             for token in tokens.values():
                 SecretStr.wrap(token)
@@ -102,25 +138,50 @@ class TokenLookup:
         token = self._look_up(client_id)
         return None if token is None else SecretStr.wrap(token)
 
-    def find(self, client_id: str) -> SecretStr | NoTokenError:
-        """Return the client token of a client, or an error that has the reason.  This method does not raise."""
-        began_at = time.monotonic()
-        if MAX_SECONDS <= began_at - self._running.get(client_id, began_at) < _RETRY_SECONDS:
-            return NoTokenError("the look-up of its client token does not return", TimeoutError.__name__)
-        self._running[client_id] = began_at
-        token = call_partner(self, client_id)
-        self._running.pop(client_id, None)
+    def look_up(self, client_id: str) -> SecretStr | None:
+        """
+        Return the client token of a client, or ``None`` if the client has no token.
+
+        Raises:
+            TimeoutError: The look-up has not returned in time, or an earlier one hangs.
+            BaseException: The callable raised it.
+        """
+        if not self._may_hang:
+            return self(client_id)
+        token = self.calls.find(client_id).call_or_raise(MAX_SECONDS, partial(self, client_id))
+        if isinstance(token, NotReturned):
+            raise TimeoutError
+        return token
+
+    def find(self, client_id: str, seconds: float = math.inf) -> SecretStr | NoTokenError:
+        """
+        Return the client token of a client, or an error that has the reason.  This method does not raise.
+
+        Args:
+            client_id: The client id.
+            seconds: The timeout, if it is shorter than `MAX_SECONDS`.
+        """
+        token = self._call(client_id, partial(self, client_id), seconds)
         if isinstance(token, Raised):
             return NoTokenError("its client token could not be looked up", token.name)
         return NoTokenError("no client token") if token is None else token
 
-    def refresh(self, client_id: str) -> NoTokenError | None:
-        """Call ``refresh`` of the callable, if it has this method; return an error if the method raised."""
-        if isinstance(self._look_up, RefreshingTokens):
-            refreshed = call_partner(self._look_up.refresh, client_id)
-            if isinstance(refreshed, Raised):
-                return NoTokenError(f"refresh of the client token raised {refreshed.name}", refreshed.name)
-        return None
+    def refresh(self, client_id: str, seconds: float = math.inf) -> NoTokenError | None:
+        """Call ``refresh`` of the callable, if it has this method; return an error if the method raised or hangs."""
+        if not isinstance(self._look_up, RefreshingTokens):
+            return None
+        refreshed = self._call(client_id, partial(self._look_up.refresh, client_id), seconds)
+        if isinstance(refreshed, Raised):
+            return NoTokenError(f"refresh of the client token raised {refreshed.name}", refreshed.name)
+        return refreshed
+
+    def _call(self, client_id: str, function: Callable[[], _T], seconds: float) -> _T | Raised | NoTokenError:
+        if not self._may_hang:
+            return call_partner(function)
+        calls = self.calls.find(client_id)
+        reason = _DOES_NOT_RETURN if calls.is_hanging else TOOK_TOO_LONG
+        returned = calls.call(max(0.0, min(seconds, MAX_SECONDS)), function)
+        return NoTokenError(reason, TimeoutError.__name__) if isinstance(returned, NotReturned) else returned
 
     def read_environment(self, client_id: str) -> dict[str, str]:
         """Return the environment variable with the token of a client; nothing if another source has the tokens."""
@@ -132,4 +193,7 @@ class TokenLookup:
     def __getstate__(self) -> dict[str, Any]:
         if self._is_mapping:
             raise TypeError("client tokens in a mapping cannot be pickled, because they are secret")
-        return {**self.__dict__, "_running": {}}
+        return {name: value for name, value in self.__dict__.items() if name != "calls"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, calls=LookUpCalls())
