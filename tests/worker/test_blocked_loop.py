@@ -22,16 +22,22 @@ from support.worker_service import (
     SharedJournal,
     make_worker,
     running,
+    succeed,
     until,
 )
 
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import WorkerStuckError
-from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.testing import LocalCodePipeline, samples
 from cp_thirdparty.worker import JobEvent, JobProcessor, JournalState, Reported, _steps
 from cp_thirdparty.worker._async_handlers import AsyncHandlers
+from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._coroutines import BLOCKED, HandlerNotBegunError, begins_in_loop
+from cp_thirdparty.worker._emit import Emitter
+from cp_thirdparty.worker._engines import ThreadEngine
 from cp_thirdparty.worker._journal_values import read_jobs
+from cp_thirdparty.worker._start_permit import WITHDRAWN
+from cp_thirdparty.worker.runner import Runner
 
 _TOO_LATE = "The action's worker could not start the job in time."
 
@@ -363,6 +369,17 @@ def test_a_loop_that_has_ended_is_not_blocked() -> None:
     current.thread.join(30)
     assert not current.is_blocked
     assert not loop.is_blocked
+
+
+def test_a_function_that_must_not_begin_is_not_called() -> None:
+    """Its job was withdrawn before the thread of the job could call it."""
+    nothing: Any = None
+    runner: Runner[Any] = Runner(connect=lambda: nothing, handler=succeed, configuration=None, tokens=None)
+    engine = ThreadEngine(runner, nothing, AsyncHandlers(), threading.Event(), Emitter())
+    job = ClaimedJob(ThirdPartyJob(client_id=CLIENT_ID, job_id="j"), recorder=nothing, began_at=0.0)
+    job.details = samples.job_details()
+    job.withdraw()
+    assert str(engine.run(job, 30.0)) == WITHDRAWN
 
 
 class _Callable:
