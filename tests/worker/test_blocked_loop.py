@@ -352,7 +352,7 @@ def test_a_coroutine_that_must_not_begin_does_not_begin(start: _Start) -> None:
 
     loop = AsyncHandlers(tick=0.01)
     limits: dict[str, Any] = {"cancelled": threading.Event(), "seconds_left": 30.0, "cancel_timeout": None}
-    with pytest.raises(HandlerNotBegunError):
+    with pytest.raises(HandlerNotBegunError, match=WITHDRAWN):
         loop.run(begin(), "job-1", start=start, **limits)
     loop.close()
     assert not began.is_set()

@@ -20,6 +20,7 @@ from cp_thirdparty._base.text import show, show_value
 from cp_thirdparty.worker._coroutines import BLOCKED, HandlerNotBegunError, HandlerStart, HandlerTimeoutError
 from cp_thirdparty.worker._handler_failures import format_place
 from cp_thirdparty.worker._isolation import ExitInFork, call_partner
+from cp_thirdparty.worker._start_permit import WITHDRAWN
 
 # Seconds between two checks of whether the result of a coroutine is still needed.
 _TICK: Final = 0.25
@@ -202,7 +203,8 @@ class _Call:
         has_value = self.ended.is_set() and failure is None
         try:
             if not self.has_begun:
-                raise HandlerNotBegunError(BLOCKED if failure is None else type(failure).__name__)
+                reason = BLOCKED if self._is_cancelled else WITHDRAWN
+                raise HandlerNotBegunError(reason if failure is None else type(failure).__name__)
             if not has_value and (self._is_cancelled or not is_wanted):
                 raise HandlerTimeoutError
             if failure is not None:
