@@ -469,15 +469,15 @@ def test_after_the_end_nothing_more_is_released(
 ) -> None:
     """Otherwise a large backlog would use the journal for as long as it takes; others take the jobs over."""
     monkeypatch.setattr(_loop, "_LAST_SECONDS", 0.3)
-    monkeypatch.setattr(_bounded_calls, "_MIN_SECONDS", 30.0)  # the journal does not hang
+    monkeypatch.setattr(_bounded_calls, "_MIN_SECONDS", 30.0)  # the wait for the journal is longer than the end
     monkeypatch.setattr(Poller, "start", lambda *_: None)  # it takes no job up
     journal = SharedJournal()
     for _ in range(2):
         _leave_job(journal, service)
-    record = hang(lambda: None)
-    worker = make_worker(service, journal=journal, grace=0.0, metrics=_Metrics(record))
-    assert worker.run() is False
-    record.release.set()
+    hanging = hang(journal.release)
+    journal.release = hanging  # type: ignore[method-assign]
+    assert make_worker(service, journal=journal, grace=0.0).run() is False
+    hanging.release.set()
     until(lambda: all(thread.name != "cp-thirdparty-end" for thread in threading.enumerate()))
     assert [entry.is_owner_alive for entry in journal.jobs()] == [None, True]
 

@@ -60,7 +60,7 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[WorkerHealth], float | None]]]] = 
     "worker_set_aside_jobs": ("Jobs whose journal entry cannot be read", lambda health: len(health.set_aside)),
     "worker_overdue_jobs": ("Ended jobs whose handlers still run", lambda health: len(health.overdue)),
     "worker_dropped_events": (
-        "Events and log records dropped because on_event or a log handler was too slow",
+        "Events and log records dropped because on_event, a log handler or metrics was too slow",
         lambda health: health.dropped_events,
     ),
 }

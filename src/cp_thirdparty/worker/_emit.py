@@ -14,6 +14,7 @@ from typing import Any, Final
 import attrs
 
 from cp_thirdparty._base.text import show_message, show_optional, show_value
+from cp_thirdparty._core.call import now
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.models import ActionTypeId, AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.worker._claimed_job import ClaimedJob
@@ -58,7 +59,7 @@ LEVELS: Final[Mapping[JobEventName, int]] = {
 # a container 30 s.
 _FLUSH_SECONDS: Final = 2.0
 
-# The maximum number of events and log records in the queue.  About 1,000 jobs emit so many, and they need 4 MiB.
+# The maximum number of events and log records in a queue.  About 1,000 jobs emit so many, and they need 4 MiB.
 _SIZE: Final = 3000
 
 
@@ -66,30 +67,41 @@ class Emitter:
     """
     Emits events and log records of one worker or processor.  Thread-safe; it raises no exception and does not block.
 
-    Hooks and log handlers are the partner's code, which may block.  They are therefore called by a separate thread of
-    this emitter, which takes the events from a queue.
+    Hooks, log handlers and metrics are the partner's code, which may block.  They are therefore called by separate
+    threads of this emitter, which take the events from queues.  Metrics have their own queue, so that a slow hook loses
+    no count.
 
     Args:
         hook: Called with each event; ``None`` for log records only.
-        count: Called in the thread that emits the event.  Its arguments are the event, and the action type from the
-            details of the job or ``None`` if the details are not known.  Use ``None`` to call no function.
+        count: Called with each event, and with the action type from the details of the job or ``None`` if the details
+            are not known.  Use ``None`` to call no function.
+        is_counted_at_once: Whether `count` has its own timeout and is called in the thread that emits the event.
     """
 
     def __init__(
-        self, hook: EventHook | None = None, count: Callable[[JobEvent, ActionTypeId | None], object] | None = None
+        self,
+        hook: EventHook | None = None,
+        count: Callable[[JobEvent, ActionTypeId | None], object] | None = None,
+        *,
+        is_counted_at_once: bool = False,
     ) -> None:
         self._hook = hook
         self._count = count
+        self._is_counted_at_once = is_counted_at_once
         self._queue = EventQueue(_SIZE, self._report_dropped)
+        self._counts = EventQueue(_SIZE, self._report_not_counted, "cp-thirdparty-metrics")
 
     @property
     def dropped(self) -> int:
-        """Number of events and log records that were dropped because the queue was full."""
-        return self._queue.dropped
+        """Number of events, log records and calls of metrics that were dropped because their queue was full."""
+        return self._queue.dropped + self._counts.dropped
 
     def flush(self, seconds_left: float = math.inf) -> bool:
-        """Wait at most 2 seconds until all emitted events and log records are delivered; return whether they are."""
-        return self._queue.flush(min(seconds_left, _FLUSH_SECONDS))
+        """Wait at most 2 seconds until all events are counted and delivered; return whether they are."""
+        ends_at = now() + min(seconds_left, _FLUSH_SECONDS)
+        # Metrics come first, because a log record is written if they raise.
+        is_counted = self._counts.flush(ends_at - now())
+        return self._queue.flush(ends_at - now()) and is_counted
 
     def log(
         self,
@@ -133,7 +145,7 @@ class Emitter:
         party: str | None = None,
     ) -> None:
         """
-        Queue the log record and the call of the hook for an event.
+        Queue the log record and the calls of the hook and of the metrics for an event.
 
         The record is written to the logger ``cp_thirdparty.worker``.  Its attribute ``job_event`` is the `JobEvent`.
 
@@ -162,9 +174,12 @@ class Emitter:
             party=party if failure_type is None else _PARTIES[failure_type],
         )
         if self._count is not None:
-            raised = call_partner(self._count, event, None if details is None else details.data.action_type_id)
-            if isinstance(raised, Raised):
-                self.log(logging.WARNING, "metrics raised %s at the event %s", raised.name, name)
+            action_type_id = None if details is None else details.data.action_type_id
+            count = partial(self._call_count, self._count, event, action_type_id)
+            if self._is_counted_at_once:
+                count()
+            else:
+                self._counts.put(count)
         shown = show_message(text or detail)
         arguments = (name, event.job_id, event.client_id, f" {shown}" if shown else "")
         fields = {**place, "failure_type": failure_type, "job_event": event}
@@ -186,6 +201,16 @@ class Emitter:
             failure_type=result.type if isinstance(result, FailureDetails) else None,
         )
 
+    def _call_count(
+        self,
+        count: Callable[[JobEvent, ActionTypeId | None], object],
+        event: JobEvent,
+        action_type_id: ActionTypeId | None,
+    ) -> None:
+        raised = call_partner(count, event, action_type_id)
+        if isinstance(raised, Raised):
+            self.log(logging.WARNING, "metrics raised %s at the event %s", raised.name, event.name)
+
     def _deliver(self, event: JobEvent, record: _Record) -> None:
         record.write()
         if self._hook is None:
@@ -199,6 +224,9 @@ class Emitter:
     def _report_dropped(self, count: int) -> None:
         message = "%d events or log records were dropped, because on_event or a handler of logs was too slow"
         _Record(logging.WARNING, message, (count,), {**_NO_EVENT, **job_fields(None, None)}).write()
+
+    def _report_not_counted(self, count: int) -> None:
+        self.log(logging.WARNING, "%d events were not counted, because metrics was too slow", count)
 
 
 @attrs.frozen

@@ -44,10 +44,14 @@ class EventQueue:
         size: The maximum number of calls in the queue.
         report_dropped: Called with the number of calls that were dropped since the last report.  The thread of the
             queue calls it when the queue is empty again, and at most every ten seconds while the queue is not empty.
+        thread_name: The name of the thread.
     """
 
-    def __init__(self, size: int, report_dropped: Callable[[int], object]) -> None:
+    def __init__(
+        self, size: int, report_dropped: Callable[[int], object], thread_name: str = "cp-thirdparty-events"
+    ) -> None:
         self._size = size
+        self._thread_name = thread_name
         self._report_dropped = report_dropped
         self.reset()
         _QUEUES.add(self)
@@ -117,7 +121,7 @@ class EventQueue:
 
     def _start_thread(self) -> None:
         if self._calls and self._thread is None:
-            thread = threading.Thread(target=self._run_calls, name="cp-thirdparty-events", daemon=True)
+            thread = threading.Thread(target=self._run_calls, name=self._thread_name, daemon=True)
             with suppress(RuntimeError):  # the system cannot start a thread; the next `put` or `flush` tries again
                 thread.start()
                 self._thread, self._blocked_at = thread, None

@@ -145,7 +145,15 @@ class WorkerMetrics(Protocol):
 
     def record(self, event: JobEvent, action_type_id: ActionTypeId | None) -> object:
         """
-        Count an event.  The thread of the job waits for it, so it must not block.
+        Count an event.
+
+        A worker and a processor call it for one event after another in a separate thread, which is not the thread of
+        `EventHook`, with the context variables of the code that emitted the event.  If it blocks, the jobs continue,
+        and up to 3,000 events wait.  More events are not counted; `WorkerHealth.dropped_events` has their number.  The
+        worker and the processor wait for it as for `EventHook` before they return.
+
+        A `cp_thirdparty.LambdaHandler` waits for it in the thread of the job, at most 1 second for all events of an
+        invocation.
 
         Args:
             event: The event.

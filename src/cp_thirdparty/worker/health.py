@@ -63,7 +63,7 @@ class WorkerHealth:
             thread may wait for CodePipeline until the deadline of its client, 60 seconds by default.  A wait for the
             journal counts as activity: see `journal_error`.
         dropped_events: How many events and log records were dropped since the worker was created, because ``on_event``
-            or a handler of logs was too slow.
+            or a handler of logs was too slow; and how many events were not counted, because ``metrics`` was too slow.
 
             .. versionadded:: 0.2.0
     """

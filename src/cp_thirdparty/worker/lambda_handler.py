@@ -219,7 +219,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         # The writers are kept for all later events, because a writer retries the changes that it could not write.
         self._writers: dict[JobScope, JournalWriter] = {}
         self._counter = None if metrics is None else EventCounter(metrics, self._warn)
-        self._emitter = Emitter(on_event, self._counter)
+        self._emitter = Emitter(on_event, self._counter, is_counted_at_once=True)
 
     @hide_arguments
     def __call__(self, event: Mapping[str, Any], context: Any) -> dict[str, Any] | None:

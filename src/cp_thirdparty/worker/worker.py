@@ -109,7 +109,7 @@ class JobWorker(Generic[_ConfigurationT]):
             expected_bucket_owner="111122223333")``; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
         on_event: Called in a separate thread with a `cp_thirdparty.worker.events.JobEvent` for each event of a job.  It
             may block or raise; `run` and `run_once` wait at most 2 seconds for it before they return.
-        metrics: Counts each event in the thread of its job, such as
+        metrics: Counts each event, in a separate thread, such as
             `cp_thirdparty.observability.prometheus_metrics`; ``None`` to count nothing.
 
             .. versionadded:: 0.2.0
