@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
-from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, make_worker, until
+from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, Instead, make_worker, until
 
 from cp_thirdparty.observability import prometheus_metrics
 from cp_thirdparty.testing import Action, LocalCodePipeline
+from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.worker import EnvironmentTokens, JournalEntry, JournalState
 from cp_thirdparty.worker._sqlite_rows import read_journal
 
@@ -73,6 +77,98 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     unit.write_text(text.replace("KillMode=mixed", "KillMode=some"), encoding="utf-8")
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
     assert "kill mode" in done.stderr
+
+
+# --- as a process
+
+
+def _run_worker(service: LocalCodePipeline, directory: Path, **variables: str) -> subprocess.Popen[str]:
+    settings = {
+        **os.environ,
+        **service.environment(),
+        EnvironmentTokens().variable(CLIENT_ID): CLIENT_TOKEN,
+        "EXAMPLE_REGIONS": service.region_name,
+        "EXAMPLE_FILE": str(directory / "jobs.db"),
+        "EXAMPLE_PORT": "0",
+        **variables,
+    }
+    command = [sys.executable, _DEPLOY / "worker.py"]
+    return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _read_log(child: subprocess.Popen[str]) -> list[dict[str, str]]:
+    output, _ = child.communicate(timeout=60)
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_a_port_in_use_is_the_last_line_of_the_log(service: LocalCodePipeline, tmp_path: Path) -> None:
+    """The exit code is 1, and no worker has run."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        child = _run_worker(service, tmp_path, EXAMPLE_PORT=str(port))
+        lines = _read_log(child)
+    assert child.returncode == 1
+    assert lines[-1]["level"] == "CRITICAL"
+    assert f"127.0.0.1:{port} cannot be used for probes: " in lines[-1]["message"]
+    assert not [line for line in lines if line["logger"] == "cp_thirdparty.worker"]
+
+
+def test_a_worker_that_ends_with_an_error_ends_the_program(service: LocalCodePipeline, tmp_path: Path) -> None:
+    """The running job ends, the log has the error in its own format, and the exit code is 1."""
+    child = _run_worker(service, tmp_path, EXAMPLE_PROVIDERS="ExampleScan,ExampleTest")
+    action = _start_action(service)
+    service.faults.add("PollForThirdPartyJobs", Instead(error_response("ActionTypeNotFoundException", "no")))
+    lines = _read_log(child)
+    assert (child.returncode, action.status) == (1, "Succeeded")
+    (error,) = [line for line in lines if line["logger"] == "example_scan"]
+    assert error["level"] == "ERROR"
+    assert "has ended with ActionTypeNotFoundException; all workers stop" in error["message"]
+    assert "Traceback" in error["exception"]
+    assert [line["message"] for line in lines].count("the worker has ended: clean") == 1
+
+
+@attrs.define
+class _Worker:
+    """What `run_all` uses of a worker."""
+
+    act: Callable[[_Worker], bool]
+    stops: int = 0
+
+    def run(self) -> bool:
+        """Do what the test wants."""
+        return self.act(self)
+
+    def stop(self) -> None:
+        """Count it."""
+        self.stops += 1
+
+
+def test_a_first_signal_after_an_error_does_not_end_the_grace() -> None:
+    """A supervisor sends SIGTERM to a program that is about to end; only a second signal ends the grace."""
+    spec = importlib.util.spec_from_file_location("deploy_worker", _DEPLOY / "worker.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+
+    def fail(_worker: _Worker) -> bool:
+        raise ZeroDivisionError
+
+    def drain(worker: _Worker) -> bool:
+        until(lambda: worker.stops == 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        until(lambda: worker.stops > 1)
+        return True
+
+    workers = {"failing": _Worker(fail), "other": _Worker(drain)}
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        assert program.run_all(workers) is False
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    assert workers["other"].stops == 2
 
 
 # --- as PID 1 of an unprivileged user with a read-only root
