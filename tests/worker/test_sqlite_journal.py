@@ -206,11 +206,19 @@ def _replace(path: Path) -> None:
     path.with_name("copy").rename(path)
 
 
+def _empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def _shorten(path: Path) -> None:
+    os.truncate(path, 99)
+
+
 def _move_folder(path: Path) -> None:
     path.parent.rename(path.parent.with_name("moved"))
 
 
-@pytest.mark.parametrize("change", [_delete, _replace, _move_folder])
+@pytest.mark.parametrize("change", [_delete, _replace, _move_folder, _empty, _shorten])
 def test_a_file_that_is_gone_takes_no_new_jobs(tmp_path: Path, change: Callable[[Path], None]) -> None:
     """A claim that the next start would not find is refused; the running jobs continue."""
     (tmp_path / "folder").mkdir()
@@ -218,9 +226,9 @@ def test_a_file_that_is_gone_takes_no_new_jobs(tmp_path: Path, change: Callable[
     with closing(SqliteJournal(path)) as journal:
         journal.claim(_JOB, SCOPE)
         change(path)
-        with pytest.raises(JournalError, match=r"^a file of the journal was moved, deleted or replaced; restart the"):
+        with pytest.raises(JournalError, match=r"^a file of the journal .* or emptied; restart the worker$"):
             journal.claim(_job("job-2"), SCOPE)
-        with pytest.raises(JournalError, match="was moved, deleted or replaced"):
+        with pytest.raises(JournalError, match="was moved, deleted, replaced or emptied"):
             journal.recover(SCOPE)
         journal.running(_JOB.job_id)
         journal.finish(_JOB.job_id, "reported")
@@ -456,9 +464,9 @@ def test_a_log_that_is_lost_is_noticed(tmp_path: Path, lose: Callable[[Path], ob
     with closing(SqliteJournal(tmp_path / "j.db")) as journal:
         journal.claim(_JOB, SCOPE)
         lose(tmp_path / f"j.db{suffix}")
-        with pytest.raises(JournalError, match=r"^a file of the journal was moved, deleted or replaced; restart the"):
+        with pytest.raises(JournalError, match=r"^a file of the journal .* or emptied; restart the worker$"):
             journal.claim(_job("2"), SCOPE)
-        with pytest.raises(JournalError, match="was moved, deleted or replaced"):
+        with pytest.raises(JournalError, match="was moved, deleted, replaced or emptied"):
             journal.recover(SCOPE)
 
 

@@ -98,13 +98,17 @@ def refuse_special_files(path: Path) -> None:
                 raise JournalError(f"the journal cannot be opened: {file.name!a} is not a regular file")
 
 
-def identify(path: Path) -> tuple[int, int] | None:
-    """Return the device and inode numbers, which identify a file; ``None`` if the file does not exist."""
+def identify(path: Path, *, least_size: int = 0) -> tuple[int, int] | None:
+    """
+    Return the device and inode numbers, which identify a file.
+
+    Return ``None`` if the file does not exist, or is shorter than `least_size` bytes.
+    """
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) if status.st_size >= least_size else None
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -98,6 +98,9 @@ _CACHE_KIB: Final = 256
 # Bytes to which SQLite truncates the write-ahead log when it writes the log from its beginning again.
 _LOG_BYTES: Final = 4 * 1024 * 1024
 
+# Bytes of the header of a SQLite file.  A shorter file was emptied: SQLite would delete its log at the next start.
+_HEADER_BYTES: Final = 100
+
 # Waits until the data of a file is on the disk.  macOS and Windows have no `fdatasync`.
 _sync_data: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
 
@@ -144,8 +147,10 @@ class SqliteFile:
         self._connection, self._log = _open(path)
         # SQLite writes changes to the log, and other connections find them with the index of the log.  If one of these
         # files is deleted or replaced, other connections do not see the changes.
-        suffixes = ("",) if self._log is None else ("", "-wal", "-shm")
-        self._identities = {file: identify(file) for file in (side_file(path, suffix) for suffix in suffixes)}
+        self._least_sizes = {path: _HEADER_BYTES}
+        if self._log is not None:
+            self._least_sizes |= {side_file(path, suffix): 0 for suffix in ("-wal", "-shm")}
+        self._identities = self._identify_files()
 
     def write(self, *statements: Statement, is_synced: bool = False) -> int:
         """
@@ -213,12 +218,13 @@ class SqliteFile:
         Raise if changes that are written now may be lost at the next start.
 
         Raises:
-            JournalError: The file or its log was moved, deleted or replaced, or the disk has failed.
+            JournalError: The file or its log was moved, deleted or replaced, the file was emptied, or the disk has
+                failed.
         """
         self._refuse_failed_disk()
         # SQLite itself removes the log when the last connection is closed.
-        if not self._is_closed and any(identify(file) != identity for file, identity in self._identities.items()):
-            raise JournalError("a file of the journal was moved, deleted or replaced; restart the worker")
+        if not self._is_closed and self._identify_files() != self._identities:
+            raise JournalError("a file of the journal was moved, deleted, replaced or emptied; restart the worker")
 
     @property
     def is_closed(self) -> bool:
@@ -232,6 +238,9 @@ class SqliteFile:
             if self._log is not None:
                 self._log.close()
             self._connection.close()
+
+    def _identify_files(self) -> list[tuple[int, int] | None]:
+        return [identify(file, least_size=size) for file, size in self._least_sizes.items()]
 
     def _sync(self, commit: int) -> None:
         """
