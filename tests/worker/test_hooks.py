@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -108,7 +109,7 @@ def test_a_hook_that_raises_once_costs_no_job(
     assert sum(request.operation_name == _SUCCESS for request in service.requests) <= 2
     assert [entry for entry in journal.jobs() if entry.outcome != "reported"] == []
     assert hook.calls >= 1
-    assert "a hook raised ValueError at __call__:" in caplog.text
+    assert "a hook or a log handler raised ValueError at __call__:" in caplog.text
     assert CLIENT_TOKEN not in caplog.text
 
 
@@ -213,10 +214,40 @@ def test_a_hook_that_always_raises_rejects_the_job(service: LocalCodePipeline, m
     assert outcome == Rejected(job=outcome.job, reason="it could not be acknowledged", error="TransportError")
 
 
+def test_a_log_handler_of_botocore_that_raises_is_named(
+    service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A call logs in its thread with the loggers of botocore, so a handler that raises there ends the call."""
+    once = Once(RuntimeError(CLIENT_TOKEN))
+
+    class Raising(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - it only raises
+            once()
+
+    handler, logger = Raising(logging.DEBUG), logging.getLogger("botocore.hooks")
+    level = logger.level
+    worker = JobWorker(service.client, ACTION_TYPE, succeed, client_tokens=TOKENS)
+    worker.run_once()  # creates the clients
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        with pytest.raises(TransportError, match="a hook or a log handler raised RuntimeError"):
+            worker.run_once()
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    assert "a hook or a log handler raised RuntimeError at __call__:" in caplog.text
+    assert CLIENT_TOKEN not in caplog.text
+    worker.run_once()
+    assert action.status == "Succeeded"
+    worker.close()
+
+
 def test_a_hook_that_raises_before_the_only_poll_is_an_error(service: LocalCodePipeline) -> None:
     """`run_once` has no next poll, so it raises an error that names the hook's."""
     connect = _connect(service, "before-send", _POLL, Once(ValueError()))
-    with pytest.raises(TransportError, match="a hook raised ValueError"):
+    with pytest.raises(TransportError, match="a hook or a log handler raised ValueError"):
         JobWorker(connect, ACTION_TYPE, succeed, client_tokens=TOKENS).run_once()
 
 

@@ -142,7 +142,7 @@ class Clients:
         where = traceback.extract_tb(failure.__traceback__)[-1]
         # The message of the exception is not logged, because it may contain secrets.
         arguments = (type(failure).__name__, where.name, where.lineno or 0)
-        self._emitter.log(logging.ERROR, "a hook raised %s at %s:%d", *arguments)
+        self._emitter.log(logging.ERROR, "a hook or a log handler raised %s at %s:%d", *arguments)
 
 
 @contextmanager
@@ -175,4 +175,4 @@ def _outcome(failure: BaseException, result: Result[_T] | None) -> _T | ThirdPar
     facts: CallFacts = {"delivery": Delivery.SENT, "is_retry_safe": None}
     if error is not None:
         facts = {"delivery": Delivery.NOT_SENT, "is_retry_safe": True}
-    return TransportError(f"a hook raised {type(failure).__name__}", **facts)
+    return TransportError(f"a hook or a log handler raised {type(failure).__name__}", **facts)
