@@ -92,7 +92,7 @@ def _run_worker(service: LocalCodePipeline, directory: Path, **variables: str) -
         "EXAMPLE_PORT": "0",
         **variables,
     }
-    command = [sys.executable, _DEPLOY / "worker.py"]
+    command = [sys.executable, str(_DEPLOY / "worker.py")]
     return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

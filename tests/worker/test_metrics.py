@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -15,7 +15,7 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, TOKENS, AnyJob, make_
 
 from cp_thirdparty import ActionTypeId, Succeeded
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.worker import JobEvent, JobProcessor, Reported, _emit
+from cp_thirdparty.worker import JobEvent, JobProcessor, Journal, Reported, WorkerHealth, _emit
 
 _TRACE: ContextVar[str] = ContextVar("_TRACE", default="none")
 
@@ -41,7 +41,7 @@ class _Metrics:
         self.counted.append((event.name, "none" if action_type_id is None else action_type_id.provider))
         self.traces.append(_TRACE.get())
 
-    def watch(self, *_: object) -> None:
+    def watch(self, action_type_id: ActionTypeId, health: Callable[[], WorkerHealth], journal: Journal) -> None:
         """Read nothing."""
 
 
