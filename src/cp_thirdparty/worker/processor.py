@@ -58,7 +58,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         artifacts: Creates the artifact store of a job; ``None`` for `cp_thirdparty.artifacts.ArtifactStore.for_job`.
         on_event: Called in a separate thread with a `cp_thirdparty.worker.events.JobEvent` for each event of a job.  It
             may block or raise; `process` waits at most 2 seconds for it before it returns.
-        metrics: Counts each event in the thread of its job, such as
+        metrics: Counts each event, in a separate thread, such as
             `cp_thirdparty.observability.prometheus_metrics`; ``None`` to count nothing.  A processor has no health and
             no journal, so it calls only ``record``.
 
