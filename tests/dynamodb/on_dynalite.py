@@ -24,6 +24,7 @@ from long.restarts import restarts
 from long.table import count_units, share, take_over
 from support import lambda_functions as functions
 from support.dynamodb import TABLE_NAME, Fleet, create_table, dynalite, dynalite_client
+from support.journals import SetAsideJobs
 from support.lambda_child import create_function
 from support.lambda_functions import FakeClient, make_event
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, until
@@ -31,7 +32,6 @@ from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, until
 from cp_thirdparty import FailureDetails
 from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.testing import LambdaContext, LocalCodePipeline
-from cp_thirdparty.testing.journal_conformance import JournalConformance
 from cp_thirdparty.worker import DynamoDBJournal, JobEvent, Journal, JournalState
 
 
@@ -42,7 +42,7 @@ def url() -> Iterator[str]:
         yield started
 
 
-class TestOnDynalite(JournalConformance):
+class TestOnDynalite(SetAsideJobs):
     """The public suite."""
 
     @pytest.fixture(autouse=True)

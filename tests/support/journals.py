@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 
-from cp_thirdparty import ActionTypeId
-from cp_thirdparty.worker import JobScope, SqliteJournal, _owners
+from cp_thirdparty import ActionTypeId, ThirdPartyJob
+from cp_thirdparty.testing.journal_conformance import JournalConformance
+from cp_thirdparty.worker import JobScope, Recovered, SqliteJournal, _owners
 
 SCOPE = JobScope(
     region_name="us-east-1",
@@ -49,6 +51,29 @@ _OLD_CLAIM = """
     WHERE jobs.owner IS NULL OR jobs.state IN ('DONE', 'UNCERTAIN')
 """
 _OLD_COLUMNS = "job_id, client_id, state, result, outcome, crashes, changed_at"
+
+
+class SetAsideJobs(JournalConformance):
+    """Tests of both journals of this library that the public suite does not have: not every journal sets jobs aside."""
+
+    def test_a_job_that_is_set_aside_is_claimed_when_it_is_offered(self) -> None:
+        """No worker has it after its worker has ended, so an offer of CodePipeline is not refused."""
+        now = -1.0  # a time that no journal of this library reads
+
+        def clock() -> float:
+            return now
+
+        job = ThirdPartyJob(client_id="c", job_id="job-1")
+        with closing(self.open_journal(clock)) as journal, closing(self.open_journal(clock)) as other:
+            journal.claim(job, SCOPE)
+            assert not other.claim(job, SCOPE)
+            self.crash(journal)
+            now = 1_700_000_000.0
+            found = [(row.job_id, row.problem) for row in other.recover(SCOPE).set_aside]
+            assert found == [("job-1", "its times cannot be read")]
+            assert other.claim(job, SCOPE)
+            assert [(entry.job, entry.is_owner_alive) for entry in other.jobs()] == [(job, True)]
+            assert other.recover(SCOPE) == Recovered(entries=(), set_aside=())
 
 
 class OldJournal:

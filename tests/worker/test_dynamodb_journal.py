@@ -22,7 +22,7 @@ import yaml
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
 from support.dynamodb import Fleet, create_client, moto_client
-from support.journals import OTHER_SCOPE, SCOPE
+from support.journals import OTHER_SCOPE, SCOPE, SetAsideJobs
 from support.scripted_server import Response, ScriptedServer, ok
 from support.worker_service import (
     ACTION_TYPE,
@@ -39,7 +39,6 @@ from support.worker_service import (
 from cp_thirdparty import ExecutionDetails, Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import InvalidRequestError, JournalError
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.testing.journal_conformance import JournalConformance
 from cp_thirdparty.worker import (
     DynamoDBJournal,
     Journal,
@@ -63,7 +62,7 @@ def client() -> Iterator[Any]:
         yield created
 
 
-class TestDynamoDBJournal(JournalConformance):
+class TestDynamoDBJournal(SetAsideJobs):
     """The public suite."""
 
     @pytest.fixture(autouse=True)
@@ -850,6 +849,86 @@ def test_an_item_that_cannot_be_read_is_set_aside(
     assert other.recover(SCOPE).set_aside == ()
 
 
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        *(("state", None), ("changed_at", None), ("changed_at", {"NULL": True})),
+        *(("job_id", {"L": []}), ("scope", {"S": "{"})),
+    ],
+)
+def test_a_job_that_is_set_aside_has_no_owner_after_its_worker_has_ended(
+    fleet: Fleet, attribute: str, value: dict[str, Any] | None
+) -> None:
+    """An offer of the job is not refused, whatever is damaged, and the lease of the ended worker is removed."""
+    journal, other = fleet.open(), fleet.open()
+    for job_id in ("bad", "good"):
+        journal.claim(_job(job_id), SCOPE)
+    item = next(item for item in fleet.items() if item["sk"]["S"].endswith("#bad"))
+    changed = {name: kept for name, kept in item.items() if name != attribute}
+    fleet.client.put_item(TableName=fleet.table_name, Item=changed if value is None else {**changed, attribute: value})
+    assert [row.job_id for row in other.recover(SCOPE).set_aside] == []
+    assert not other.claim(_job("bad"), SCOPE)
+    fleet.crash(journal)
+    recovered = other.recover(SCOPE)
+    assert [entry.job.job_id for entry in recovered.entries] == ["good"]
+    assert [row.job_id for row in recovered.set_aside] == ["bad"]
+    assert [item["sk"]["S"] for item in fleet.items() if item["sk"]["S"].startswith("lease#")] == [
+        "lease#" + other._lease.name
+    ]
+    assert other.claim(_job("bad"), SCOPE)
+
+
+def test_a_job_that_is_set_aside_stays_with_a_worker_that_writes_it(fleet: Fleet) -> None:
+    """The worker did not know that it counts as ended, and its write has repaired the item."""
+    journal = fleet.open()
+    journal.claim(_job(), SCOPE)
+    item = next(item for item in fleet.items() if item["sk"]["S"].endswith("#job-1"))
+    fleet.client.put_item(TableName=fleet.table_name, Item={**item, "state": {"S": "LATER"}})
+
+    class _Paused:
+        def __getattr__(self, name: str) -> Any:
+            if name == "put_item":
+                journal.running("job-1")
+            return getattr(fleet.client, name)
+
+    other, desk = fleet.open(), fleet.open()
+    fleet.crash(journal)
+    other._table._client = _Paused()
+    assert other.recover(SCOPE).entries == ()
+    assert [(entry.state, entry.is_owner_alive) for entry in desk.jobs()] == [(JournalState.RUNNING, False)]
+    other._table._client = fleet.client
+    assert [entry.job.job_id for entry in other.recover(SCOPE).entries] == ["job-1"]
+
+
+def test_a_job_that_is_set_aside_and_cannot_be_written_costs_one_job(fleet: Fleet) -> None:
+    """DynamoDB refuses an item that would become too large; the job keeps its owner, and the others are taken over."""
+    journal = fleet.open()
+    for job_id in ("a", "b"):
+        journal.claim(_job(job_id), SCOPE)
+    item = next(item for item in fleet.items() if item["sk"]["S"].endswith("#a"))
+    fleet.client.put_item(TableName=fleet.table_name, Item={**item, "state": {"S": "LATER"}})
+    other = fleet.open()
+    other.claim(_job("own"), OTHER_SCOPE)
+    fleet.crash(journal)
+
+    class _Full:
+        def __getattr__(self, name: str) -> Any:
+            method = getattr(fleet.client, name)
+
+            def call(**request: Any) -> Any:
+                if request.get("Item", {}).get("job_id") == {"S": "a"}:
+                    raise ClientError({"Error": {"Code": "ValidationException", "Message": "too large"}}, "PutItem")
+                return method(**request)
+
+            return call
+
+    other._table._client = _Full()
+    for expected in (["b"], []):
+        recovered = other.recover(SCOPE)
+        assert [entry.job.job_id for entry in recovered.entries] == expected
+        assert [row.job_id for row in recovered.set_aside] == ["a"]
+
+
 _FOREIGN: tuple[dict[str, Any], ...] = ({"L": []}, {"M": {"a": {"S": "b"}}}, {"SS": ["a"]}, {"B": b"a"}, {"NULL": True})
 _PROBLEMS = {
     **dict.fromkeys(("job_id", "client_id", "nonce"), "its ids cannot be read"),
@@ -1007,7 +1086,7 @@ def test_a_foreign_attribute_is_kept(fleet: Fleet) -> None:
     assert [item["tags"] for item in fleet.items() if "tags" in item] == [tags]
 
 
-@pytest.mark.parametrize("seconds", ["-5", "0", "1e99"])
+@pytest.mark.parametrize("seconds", ["-5", "0", "1e99", "1000000000000"])
 def test_the_seconds_of_a_lease_that_no_worker_writes_are_not_used(fleet: Fleet, seconds: str) -> None:
     """Otherwise the jobs of a running worker would be taken over, or those of an ended one never."""
     journal, other = fleet.open(), fleet.open()

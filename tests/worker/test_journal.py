@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import attrs
 import pytest
-from support.journals import SCOPE, close_without_cleanup
+from support.journals import SCOPE, SetAsideJobs, close_without_cleanup
 from support.slow_rows import slow_unless
 
 from cp_thirdparty import CustomJob, Succeeded, ThirdPartyJob
@@ -39,7 +39,7 @@ class TestMemoryJournal(JournalConformance):
         return MemoryJournal(clock=clock)
 
 
-class TestSqliteJournal(JournalConformance):
+class TestSqliteJournal(SetAsideJobs):
     """The journal in a file."""
 
     journal_class: type[SqliteJournal] = SqliteJournal

@@ -31,7 +31,9 @@ _NO_SCOPE: Final = "?"
 _NONE: Final = "none"
 _SEVERAL: Final = "several"
 
-_UNCHANGED: Final = "#state = :state AND #changed_at = :changed_at"
+# The attributes by which a change of an item is noticed.  A worker that does not know yet that its lease has expired
+# still writes its jobs.
+_VERSION: Final = ("owner", "state", "changed_at")
 
 
 @attrs.frozen
@@ -228,7 +230,7 @@ class Takeover:
         if isinstance(entry, SetAside):
             if read_scope(item.get("scope")) in (None, self._scope):
                 self._set_aside.append(entry)
-            return True
+            return item.get("owner") is None or self._release(item)
         if cause in (_SEVERAL, item[SORT]):
             entry = mark_crash(entry, is_cause=cause != _SEVERAL)
         is_ours = entry.scope == self._scope and entry.job.job_id not in self._taken
@@ -249,17 +251,19 @@ class Takeover:
             self.items.append(moved)
         return True
 
+    def _release(self, item: Item) -> bool:
+        """Remove the owner of a job that is set aside, so that the job can be claimed when it is offered again."""
+        try:
+            return self._put({**item, "owner": None, "write": uuid.uuid4().hex}, item)
+        except JournalError:  # DynamoDB may refuse the damaged item, which must not keep the other jobs
+            return False
+
     def _put(self, moved: Item, before: Item) -> bool:
-        owner = before.get("owner")
-        condition = "attribute_not_exists(#owner)" if owner is None else "#owner = :owner"
-        return self._table.put(
-            moved,
-            f"({condition} AND {_UNCHANGED}) OR #write = :write",
-            **({} if owner is None else {"owner": owner}),
-            state=before["state"],
-            changed_at=before["changed_at"],
-            write=moved["write"],
-        )
+        """Write an item, unless it has changed; return ``False`` if it has."""
+        found = {name: before[name] for name in _VERSION if name in before}  # a damaged item has not all of them
+        missing = [f"attribute_not_exists(#{name})" for name in _VERSION if name not in found]
+        unchanged = " AND ".join([*(f"#{name} = :{name}" for name in found), *missing])
+        return self._table.put(moved, f"({unchanged}) OR #write = :write", **found, write=moved["write"])
 
 
 def _find_cause(jobs: Iterable[Item]) -> str:

@@ -146,7 +146,7 @@ class Table:
         """Return the value that a function reads from a response; raise if the response is not from DynamoDB."""
         try:
             return read(response)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             reason = type(error).__name__
         raise self._error(what, f"{_FOREIGN} ({reason})")
 
