@@ -147,6 +147,8 @@ def test_a_recovery_of_a_wrong_type_is_a_journal_error(value: Any, service: Loca
         ({"crashes": None}, "a wrong value: crashes"),
         ({"changed_at": Decimal(5)}, "a wrong value: changed_at or claimed_at"),
         ({"claimed_at": math.nan}, "a wrong value: changed_at or claimed_at"),
+        ({"claimed_at": Decimal(0)}, "a wrong value: changed_at or claimed_at"),
+        ({"claimed_at": ""}, "a wrong value: changed_at or claimed_at"),
         ({"claimed_at": 10**400}, "a wrong value: changed_at or claimed_at"),
         ({"crashes": 10**5000}, "a wrong value: crashes"),
         ({"crashes": -1}, "a wrong value: crashes"),
@@ -268,6 +270,7 @@ def _claim_job(service: LocalCodePipeline) -> tuple[Any, JournalEntry]:
 
 
 _RESULT = Succeeded(execution_details=ExecutionDetails(summary="of the first process"))
+_LATER = Succeeded(execution_details=ExecutionDetails(summary="of the second process"))
 _FIRST: dict[str, Any] = {"state": JournalState.RESULT, "result": _RESULT}
 
 
@@ -279,6 +282,8 @@ _FIRST: dict[str, Any] = {"state": JournalState.RESULT, "result": _RESULT}
         (_FIRST, {}, "of the first process"),
         ({}, _FIRST, "of the first process"),
         (_FIRST, {"state": JournalState.RUNNING}, "of the first process"),
+        (_FIRST, {**_FIRST, "result": _LATER, "changed_at": 1e10}, "of the second process"),
+        ({**_FIRST, "result": _LATER, "changed_at": 1e10}, _FIRST, "of the second process"),
         ({}, {"state": JournalState.UNCERTAIN}, "handled"),
         ({}, {"scope": OTHER_SCOPE}, "handled"),
         ({"state": JournalState.DONE}, {}, "handled"),

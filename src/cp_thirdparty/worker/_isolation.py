@@ -42,7 +42,17 @@ def call_partner(function: Callable[..., _T], *arguments: Any, **parameters: Any
     except BaseException as failure:
         if is_ctrl_c(failure):
             raise
+        forget_frames(failure)
         return Raised(type(failure).__name__)
+
+
+def forget_frames(failure: BaseException) -> None:
+    """
+    Remove the traceback of an exception of the partner.
+
+    The partner's code may keep the exception, and the frames of the traceback have the customer's data.
+    """
+    BaseException.with_traceback(failure, None)  # a class of the partner may override the method
 
 
 def call_with_timeout(

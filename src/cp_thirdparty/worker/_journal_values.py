@@ -140,7 +140,7 @@ def _find_problem(entry: JournalEntry, scope: JobScope, kind: JobKind) -> str:
         "state": any(entry.state is state for state in _PROGRESS),
         "result": isinstance(entry.result, _find_results(entry.state)),
         "crashes": isinstance(entry.crashes, int) and 0 <= entry.crashes < MANY_CRASHES,
-        "changed_at or claimed_at": all(map(_is_time, (entry.changed_at, entry.claimed_at or 0.0))),
+        "changed_at or claimed_at": all(map(_is_time, _list_times(entry))),
     }
     wrong = ", ".join(name for name, is_valid in is_correct.items() if not is_valid)
     return f"a wrong value: {wrong}" if wrong else ""
@@ -158,8 +158,13 @@ def _find_results(state: JournalState) -> tuple[type, ...]:
     return (type(None),) if state in _UNOWNED else (*_RESULTS, type(None))
 
 
-def _read_progress(entry: JournalEntry) -> tuple[int, int]:
-    return _PROGRESS.index(entry.state), entry.crashes
+def _read_progress(entry: JournalEntry) -> tuple[int, int, float]:
+    # Of two results, the later one replaced the other, which CodePipeline had refused.
+    return _PROGRESS.index(entry.state), entry.crashes, entry.changed_at
+
+
+def _list_times(entry: JournalEntry) -> list[object]:
+    return [entry.changed_at] if entry.claimed_at is None else [entry.changed_at, entry.claimed_at]
 
 
 def _is_time(value: object) -> bool:

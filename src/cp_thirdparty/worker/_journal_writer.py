@@ -15,7 +15,7 @@ from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._isolation import Raised, call_partner
+from cp_thirdparty.worker._isolation import Raised, call_partner, forget_frames
 from cp_thirdparty.worker._journal_values import (
     call_claim,
     call_hold,
@@ -363,12 +363,13 @@ def _call_journal(method: Callable[[Journal], _T], journal: Journal) -> _T | Jou
     try:
         return method(journal)
     except JournalError as failure:
+        forget_frames(failure)
         # The class may be the partner's.  An empty message would look like no error in the health.
         text = call_partner(str, failure)
         if not isinstance(text, str) or not text.strip():
             return JournalError(f"the journal raised {type(failure).__name__}")
         shown = show(text)
-        return failure.with_traceback(None) if text == shown else JournalError(shown)
+        return failure if text == shown else JournalError(shown)
 
 
 def _write(journal: Journal, job: ClaimedJob) -> None:
