@@ -15,7 +15,6 @@ _ALLOWED = {
     "_dynamodb_table.py": {"BotoCoreError", "ClientError", "response"},  # of the journal's table, made a JournalError
     "_handler_failures.py": {"exceptions"},  # knows all errors of this library, to show their messages
     "_isolation.py": {"code"},  # of SystemExit
-    "_lambda_job.py": {"TransportError"},  # creates one for a `connect` that hangs
     "_sqlite_file.py": {"ArtifactError"},  # of the private directory with a copy to read
     "_sqlite_rows.py": {"ArtifactError"},  # of the private directory with a copy to read, made a JournalError
     "_start_permit.py": {"ArtifactError"},  # of the private directory that it creates

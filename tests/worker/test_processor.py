@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from support.worker_service import ACTION_TYPE, CLIENT_ID, TOKENS, AnyJob, Before, claim, succeed
+from support.worker_service import ACTION_TYPE, CLIENT_ID, TOKENS, AnyJob, Before, claim, succeed, until
 
 from cp_thirdparty import FailureDetails, FailureType, Succeeded, ThirdPartyJob, ThirdPartyJobClient
-from cp_thirdparty.exceptions import ActionTypeNotFoundException, CredentialsError, ThirdPartyError
+from cp_thirdparty.enums import Delivery
+from cp_thirdparty.exceptions import ActionTypeNotFoundException, CredentialsError, ThirdPartyError, TransportError
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing._wire import Response, error_response
 from cp_thirdparty.testing.faults import ExpiredCredentials, ServerError
@@ -170,6 +174,124 @@ def test_its_clients_are_made_once(service: LocalCodePipeline) -> None:
     outcomes: list[Outcome] = [processor.process(_offer(service)) for _ in range(2)]
     assert [type(outcome) for outcome in outcomes] == [Reported, Reported]
     assert len(made) == 2
+
+
+class _Connect:
+    """Creates clients; its first calls, after a number of good ones, hang until the test ends."""
+
+    def __init__(self, service: LocalCodePipeline, *, good: int = 0, hanging: int = 1) -> None:
+        self.service = service
+        self.calls = itertools.count(-good)
+        self.hanging = hanging
+        self.release = threading.Event()
+
+    def __call__(self) -> ThirdPartyJobClient:
+        """Create a client."""
+        if 0 <= next(self.calls) < self.hanging:
+            self.release.wait(60)
+        return self.service.client()
+
+
+@pytest.fixture
+def hanging(service: LocalCodePipeline) -> Generator[_Connect, None, None]:
+    """Create a `connect` whose first call hangs, and let it return at the end."""
+    connect = _Connect(service)
+    yield connect
+    connect.release.set()
+
+
+def _process(processor: JobProcessor[Any], offer: ThirdPartyJob, seconds: float) -> None:
+    processor.process(offer, seconds_left=seconds)
+
+
+def _poll(processor: JobProcessor[Any], _offer: ThirdPartyJob, seconds: float) -> None:
+    list(processor.poll(ACTION_TYPE, seconds_left=seconds))
+
+
+def _process_async(processor: JobProcessor[Any], offer: ThirdPartyJob, seconds: float) -> None:
+    asyncio.run(processor.process_async(offer, seconds_left=seconds))
+
+
+async def _read_all(outcomes: AsyncIterator[Outcome]) -> list[Outcome]:
+    return [outcome async for outcome in outcomes]
+
+
+def _poll_async(processor: JobProcessor[Any], _offer: ThirdPartyJob, seconds: float) -> None:
+    asyncio.run(_read_all(processor.poll_async(ACTION_TYPE, seconds_left=seconds)))
+
+
+@pytest.mark.parametrize("use", [_process, _poll, _process_async, _poll_async])
+def test_a_connect_that_hangs_ends_before_the_process(
+    use: Callable[[JobProcessor[Any], ThirdPartyJob, float], None], service: LocalCodePipeline, hanging: _Connect
+) -> None:
+    """The job is not claimed.  The next call does not wait for the first one."""
+    processor: JobProcessor[Any] = JobProcessor(hanging, succeed, client_tokens=TOKENS)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    began_at = time.monotonic()
+    with pytest.raises(TransportError, match="connect has not returned in time") as caught:
+        use(processor, offer, 2.0)
+    assert 1 < time.monotonic() - began_at < 2
+    assert (caught.value.delivery, caught.value.is_retry_safe) == (Delivery.NOT_SENT, True)
+    assert service.requests == ()
+    use(processor, offer, 60.0)
+    assert action.status == "Succeeded"
+
+
+def test_a_connect_that_hangs_at_a_reconnect_ends_before_the_process(service: LocalCodePipeline) -> None:
+    """The clients that AWS has refused are used again afterwards."""
+    connect = _Connect(service, good=2)
+    processor: JobProcessor[Any] = JobProcessor(connect, succeed, client_tokens=TOKENS)
+    service.faults.add("PollForThirdPartyJobs", ExpiredCredentials())
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with pytest.raises(CredentialsError):
+        list(processor.poll(ACTION_TYPE, seconds_left=60))
+    began_at = time.monotonic()
+    with pytest.raises(TransportError, match="connect has not returned in time"):
+        list(processor.poll(ACTION_TYPE, seconds_left=2))
+    assert 1 < time.monotonic() - began_at < 2
+    list(processor.poll(ACTION_TYPE, seconds_left=60))
+    assert action.status == "Succeeded"
+    connect.release.set()
+
+
+def test_clients_that_a_late_connect_creates_are_used(service: LocalCodePipeline, hanging: _Connect) -> None:
+    """If both calls hang, the first one that returns has created the clients; the others are closed."""
+    hanging.hanging = 2
+    processor: JobProcessor[Any] = JobProcessor(hanging, succeed, client_tokens=TOKENS)
+    offer = _offer(service)
+    for _ in range(2):
+        with pytest.raises(TransportError, match="connect has not returned in time"):
+            processor.process(offer, seconds_left=1)
+    timer = threading.Timer(0.5, hanging.release.set)
+    timer.start()
+    assert processor.process(offer, seconds_left=60) == Reported(job=offer, result=Succeeded())
+    timer.join()
+    used = processor._clients
+    until(lambda: next(hanging.calls) >= 6)
+    assert processor._clients is used
+
+
+def test_a_second_thread_keeps_its_time_while_connect_hangs(service: LocalCodePipeline, hanging: _Connect) -> None:
+    """The first thread has no limit, and only one thread at a time calls `connect`."""
+    processor: JobProcessor[Any] = JobProcessor(hanging, succeed, client_tokens=TOKENS)
+    first, second = _offer(service), _offer(service)
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.append(processor.process(first)))
+    thread.start()
+    until(lambda: repr(hanging.calls) != "count(0)")
+    with pytest.raises(TransportError, match="connect has not returned in time"):
+        processor.process(second, seconds_left=1)
+    hanging.release.set()
+    assert processor.process(second, seconds_left=60) == Reported(job=second, result=Succeeded())
+    thread.join()
+    assert outcomes == [Reported(job=first, result=Succeeded())]
+
+
+def test_a_job_without_time_is_handed_back_although_there_are_no_clients(service: LocalCodePipeline) -> None:
+    """`connect` has half a second for it."""
+    offer = _offer(service)
+    assert isinstance(_processor(service).process(offer, seconds_left=0), HandedBack)
 
 
 _EXPIRED = {

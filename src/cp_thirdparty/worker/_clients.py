@@ -19,6 +19,7 @@ from cp_thirdparty._core.call import now
 from cp_thirdparty._core.send import CALLS_END_AT, HIDDEN_RESULTS, Result
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import CallFacts, ThirdPartyError, TransportError
+from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import ExitInFork, Raised, call_partner, call_with_timeout, is_ctrl_c
 from cp_thirdparty.worker._kinds import THIRD_PARTY, AnyClient, JobKind, create_client
@@ -27,6 +28,66 @@ _T = TypeVar("_T")
 
 # Seconds to wait until the clients are closed.
 _CLOSE_SECONDS: Final = 2.0
+
+NOT_RETURNED: Final = "connect has not returned in time"
+
+# The name of the threads that call ``connect`` with a limit.
+_THREAD: Final = "cp-thirdparty-connect"
+
+
+class Connector:
+    """
+    Creates clients within a limited time, although ``connect`` may hang.  Thread-safe.
+
+    Only one thread creates clients at a time.  If ``connect`` has not returned in time, the next caller calls it again.
+    Otherwise one call that never returns would make the process useless, for example the environment of a Lambda
+    function, whose threads stand still between two events.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls = BoundedCalls(_THREAD)
+
+    def call(self, seconds: float | None, create: Callable[[], object], is_needed: Callable[[], bool]) -> bool:
+        """
+        Create clients in another thread; return ``False`` if ``connect`` has not returned in time.
+
+        Args:
+            seconds: How long to wait; ``None`` to call `create` in this thread, without a limit.
+            create: Calls ``connect`` and stores the clients, even after the time has passed.
+            is_needed: Returns whether clients must be created.  Another thread may have created them.
+
+        Raises:
+            Exception: The error of ``connect``.
+        """
+        longest = threading.TIMEOUT_MAX if seconds is None else min(seconds, threading.TIMEOUT_MAX)
+        ends_at = time.monotonic() + longest
+        if not self._lock.acquire(timeout=longest):
+            return not is_needed()
+        try:
+            if not is_needed():
+                return True
+            if seconds is None:
+                create()
+                return True
+            if self._calls.is_hanging:
+                self._calls = BoundedCalls(_THREAD)
+            returned = self._calls.call_or_raise(max(0.0, ends_at - time.monotonic()), create)
+            # An earlier call may have returned meanwhile.
+            return not isinstance(returned, NotReturned) or not is_needed()
+        finally:
+            self._lock.release()
+
+    def call_or_raise(self, seconds: float | None, create: Callable[[], object], is_needed: Callable[[], bool]) -> None:
+        """
+        Create clients like `call`.
+
+        Raises:
+            TransportError: ``connect`` has not returned in time.
+            Exception: The error of ``connect``.
+        """
+        if not self.call(seconds, create, is_needed):
+            raise TransportError(NOT_RETURNED, delivery=Delivery.NOT_SENT, is_retry_safe=True)
 
 
 class Clients:
@@ -56,6 +117,11 @@ class Clients:
         self._is_closed = False
 
     @property
+    def is_outdated(self) -> bool:
+        """Whether the next job needs new clients."""
+        return self._outdated is not None
+
+    @property
     def reader(self) -> AnyClient:
         """The client that polls and reads."""
         return self._pair[0]
@@ -76,9 +142,11 @@ class Clients:
 
     def refresh(self) -> None:
         """Create both clients again if `note_outdated` was called for one of them."""
-        refused, self._outdated = self._outdated, None
+        refused = self._outdated
         if refused is not None:
             self.reconnect(refused)
+            if self._outdated is refused:  # cleared here, so that `is_outdated` is true while `connect` hangs
+                self._outdated = None
 
     def reconnect(self, refused: AnyClient) -> None:
         """

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
@@ -21,8 +20,8 @@ from cp_thirdparty._core.truncation import truncate
 from cp_thirdparty.artifacts._credentials import NotRenewable
 from cp_thirdparty.client import CustomJobClient
 from cp_thirdparty.converter import structure, unstructure
-from cp_thirdparty.enums import Delivery, JobStatus
-from cp_thirdparty.exceptions import JournalError, TransportError
+from cp_thirdparty.enums import JobStatus
+from cp_thirdparty.exceptions import JournalError
 from cp_thirdparty.models import (
     ActionConfiguration,
     CustomJobDetails,
@@ -31,10 +30,9 @@ from cp_thirdparty.models import (
     LambdaJobEvent,
 )
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
-from cp_thirdparty.worker._clients import Clients
+from cp_thirdparty.worker._clients import NOT_RETURNED, Clients, Connector
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._isolation import Raised
+from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker._kinds import CUSTOM
 from cp_thirdparty.worker.results import Result
 
@@ -43,8 +41,6 @@ _USER_PARAMETERS: Final = "UserParameters"
 
 # Seconds to wait for a new client during a report.  Then the report is retried with the old client.
 _RENEW_SECONDS: Final = 5.0
-
-_NOT_RETURNED: Final = "connect has not returned in time"
 
 
 class KeptClient:
@@ -57,8 +53,7 @@ class KeptClient:
 
     def __init__(self, connect: Callable[[], CustomJobClient]) -> None:
         self._connect = connect
-        self._calls = BoundedCalls("cp-thirdparty-connect")
-        self._lock = threading.Lock()
+        self._connector = Connector()
         self._client: CustomJobClient | None = None
 
     def get(self, seconds: float = _RENEW_SECONDS) -> CustomJobClient:
@@ -72,29 +67,24 @@ class KeptClient:
             TransportError: ``connect`` has not returned in time.
             Exception: The error of ``connect``.
         """
-        with self._lock:
-            if self._client is None:
-                client = self._calls.call_or_raise(seconds, self._connect, self._keep)
-                if isinstance(client, NotReturned):
-                    raise TransportError(_NOT_RETURNED, delivery=Delivery.NOT_SENT, is_retry_safe=True)
-                self._client = client
-            return self._client
+        if self._client is None:
+            self._connector.call_or_raise(seconds, self._create, lambda: self._client is None)
+        return cast("CustomJobClient", self._client)
 
     def renew(self, emitter: Emitter) -> None:
-        """Replace the client by a new one, which loads the AWS credentials again."""
-        client = self._calls.call(_RENEW_SECONDS, self._connect, self._keep)
-        if isinstance(client, NotReturned):
-            emitter.log(logging.WARNING, _NOT_RETURNED)
-        elif isinstance(client, Raised):
-            emitter.log(logging.WARNING, "connect raised %s", client.name)
-        else:
-            self._keep(client)
+        """
+        Replace the client by a new one, which loads the AWS credentials again.
 
-    def _keep(self, client: CustomJobClient | Raised) -> None:
-        """Use a client from now on.  After an error, keep the old one: the next attempt to report calls `renew`."""
-        if not isinstance(client, Raised):
-            with self._lock:
-                self._client = client
+        After an error, keep the old one: the next attempt to report calls `renew` again.
+        """
+        has_returned = call_partner(self._connector.call, _RENEW_SECONDS, self._create, lambda: True)
+        if isinstance(has_returned, Raised):
+            emitter.log(logging.WARNING, "connect raised %s", has_returned.name)
+        elif not has_returned:
+            emitter.log(logging.WARNING, NOT_RETURNED)
+
+    def _create(self) -> None:
+        self._client = self._connect()
 
 
 class EventCalls:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Final, Generic, TypeVar, cast, overload
 
 from cp_thirdparty._base.durations import MAX_SECONDS, read_seconds
 from cp_thirdparty._base.frames import hide_arguments
@@ -17,7 +17,7 @@ from cp_thirdparty.exceptions import ThirdPartyError
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId, AnyJob
 from cp_thirdparty.worker._arguments import check_handling, read_tokens
 from cp_thirdparty.worker._async_handlers import AsyncHandlers, HandlerLoop
-from cp_thirdparty.worker._clients import Clients, limit_calls
+from cp_thirdparty.worker._clients import Clients, Connector, limit_calls
 from cp_thirdparty.worker._coroutines import CoroutineRunner, is_async_callable
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._engines import ThreadEngine
@@ -34,6 +34,12 @@ __all__ = ["JobProcessor"]
 _ConfigurationT = TypeVar("_ConfigurationT")
 
 _BY_TOKENS = "because the processor has client_tokens for third-party jobs, and none for custom jobs"
+
+# Seconds before the end of the process at which it no longer waits for ``connect``.
+_RETURN_SECONDS: Final = 0.5
+
+# Seconds that ``connect`` has at least, so that a job for which no time is left is handed back.
+_MIN_CONNECT_SECONDS: Final = 0.5
 
 
 class JobProcessor(Generic[_ConfigurationT]):
@@ -159,6 +165,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         self._emitter = Emitter(on_event, None if metrics is None else metrics.record)
         self._lock = threading.Lock()
         self._clients: Clients | None = None
+        self._connector = Connector()
         self._coroutines = AsyncHandlers(self._emitter.log)
 
     def process(self, job: AnyJob, *, seconds_left: float | timedelta | None = None) -> Outcome:
@@ -179,6 +186,8 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: ``connect`` could not create a client.
+            cp_thirdparty.exceptions.TransportError: ``connect`` did not return before the process ends.  The job was
+                not claimed.
             TypeError: The job is a custom job but the processor has client tokens, or the reverse.
             RuntimeError: An event loop runs in this thread, and the handler is asynchronous: await `process_async`.
             KeyboardInterrupt: Ctrl-C was pressed while the handler ran; the job was reported as failed.
@@ -210,6 +219,8 @@ class JobProcessor(Generic[_ConfigurationT]):
 
         Raises:
             cp_thirdparty.exceptions.InvalidRequestError: ``connect`` could not create a client.
+            cp_thirdparty.exceptions.TransportError: ``connect`` did not return before the process ends.  The job was
+                not claimed.
             TypeError: The job is a custom job but the processor has client tokens, or the reverse.
             asyncio.CancelledError: The awaiting task was cancelled.
             KeyboardInterrupt: Ctrl-C was pressed while the handler ran; the job was reported as failed.
@@ -217,7 +228,7 @@ class JobProcessor(Generic[_ConfigurationT]):
         .. versionadded:: 0.2.0
         """
         ends_at = _end_of(seconds_left)
-        clients = await run_in_thread(self._connect)
+        clients = await run_in_thread(functools.partial(self._connect, ends_at))
         loop = HandlerLoop(asyncio.get_running_loop(), threading.get_ident(), log=self._emitter.log)
         processing = self._start(job, loop, ends_at, clients)
         return _result(processing, await processing.run_async())
@@ -238,7 +249,7 @@ class JobProcessor(Generic[_ConfigurationT]):
             The outcome of each job.
 
         Raises:
-            cp_thirdparty.exceptions.ThirdPartyError: The poll failed, or did not end in time.
+            cp_thirdparty.exceptions.ThirdPartyError: The poll failed, or it or ``connect`` did not end in time.
             RuntimeError: An event loop runs in this thread, and the handler is asynchronous: use `poll_async`.
         """
         self._refuse_in_loop("poll_async")
@@ -261,7 +272,7 @@ class JobProcessor(Generic[_ConfigurationT]):
             The outcome of each job.
 
         Raises:
-            cp_thirdparty.exceptions.ThirdPartyError: The poll failed, or did not end in time.
+            cp_thirdparty.exceptions.ThirdPartyError: The poll failed, or it or ``connect`` did not end in time.
             asyncio.CancelledError: The awaiting task was cancelled.
 
         .. versionadded:: 0.2.0
@@ -281,7 +292,7 @@ class JobProcessor(Generic[_ConfigurationT]):
             raise TypeError(f"action_type_id: must be one of {self._kind.name} jobs, {_BY_TOKENS}")
         if not has_time(ends_at):
             return ()
-        clients = self._connect()
+        clients = self._connect(ends_at)
         client = clients.reader
         try:
             with limit_calls(ends_at):
@@ -296,7 +307,7 @@ class JobProcessor(Generic[_ConfigurationT]):
     ) -> Processing:
         if kind_of(job) is not self._kind:
             raise TypeError(f"job: must be a {self._kind.job_class.__name__}, {_BY_TOKENS}")
-        used = self._connect() if clients is None else clients
+        used = self._connect(ends_at) if clients is None else clients
 
         def create_engine(stopping: threading.Event) -> ThreadEngine:
             cancel_timeout = find_cancel_timeout(ends_at)
@@ -326,12 +337,26 @@ class JobProcessor(Generic[_ConfigurationT]):
             return
         raise RuntimeError(f"the handler is asynchronous and an event loop runs in this thread: use `{name}` instead")
 
-    def _connect(self) -> Clients:
+    def _connect(self, ends_at: float | None) -> Clients:
+        left = _seconds_until(ends_at)
+        seconds = None if left is None else max(_MIN_CONNECT_SECONDS, left - _RETURN_SECONDS)
+        self._connector.call_or_raise(seconds, self._create_clients, self._needs_clients)
+        return cast("Clients", self._clients)
+
+    def _needs_clients(self) -> bool:
+        return self._clients is None or self._clients.is_outdated
+
+    def _create_clients(self) -> None:
+        if self._clients is not None:
+            self._clients.refresh()
+            return
+        created = Clients(self._runner.connect, self._emitter, self._kind)
         with self._lock:
-            if self._clients is None:
-                self._clients = Clients(self._runner.connect, self._emitter, self._kind)
-        self._clients.refresh()
-        return self._clients
+            is_first = self._clients is None
+            if is_first:
+                self._clients = created
+        if not is_first:  # an earlier call of `connect` has returned meanwhile
+            created.close()
 
 
 def _end_of(seconds_left: float | timedelta | None) -> float | None:
