@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -28,7 +29,15 @@ from support.worker_service import (
     until,
 )
 
-from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob, ThirdPartyJobClient
+from cp_thirdparty import (
+    FailureDetails,
+    FailureType,
+    JobWorker,
+    SecretStr,
+    Succeeded,
+    ThirdPartyJob,
+    ThirdPartyJobClient,
+)
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock
 from cp_thirdparty.testing._wire import error_response
 from cp_thirdparty.testing.faults import ExpiredCredentials, LostAnswer
@@ -49,6 +58,7 @@ from cp_thirdparty.worker._clients import Clients
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._isolation import Raised, call_partner, call_with_timeout
 from cp_thirdparty.worker._processing import Processing
+from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
 _SUCCESS = "PutThirdPartyJobSuccessResult"
 
@@ -234,6 +244,42 @@ def test_a_token_store_that_hangs_costs_only_its_client(monkeypatch: pytest.Monk
         clock.advance(31)
         assert {type(outcome) for outcome in worker.run_once()} == {Rejected}
         assert calls.count(CLIENT_ID) > 2
+
+
+def _token_threads() -> int:
+    return sum(thread.name == "cp-thirdparty-tokens" for thread in threading.enumerate())
+
+
+def test_look_ups_of_many_clients_keep_nothing() -> None:
+    """A worker of many customers neither has a thread for each of them nor uses more memory with each of them."""
+    lookup = TokenLookup(lambda client_id: f"token of {client_id}")
+    before = _token_threads()
+    for number in range(100):
+        assert isinstance(lookup.find(f"client-{number}"), SecretStr)
+    assert _token_threads() - before < 50
+    assert lookup.calls._clients == {}
+
+
+def test_a_look_up_that_always_hangs_keeps_few_threads(monkeypatch: pytest.MonkeyPatch, end: threading.Event) -> None:
+    """The pause before each further attempt is twice as long, because each attempt keeps its thread."""
+    now = 0.0
+    monkeypatch.setattr(tokens, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def look_up(_client_id: str) -> str:
+        end.wait(60)
+        return "token"
+
+    lookup = TokenLookup(look_up)
+    attempts: dict[object, float] = {}
+    for _ in range(240):
+        assert isinstance(lookup.find("client-1", 0.0), NoTokenError)
+        attempts.setdefault(lookup.calls._clients["client-1"].latest, now)
+        now += 30.0
+    assert list(attempts.values()) == [0.0, 330.0, 960.0, 2190.0, 4620.0]
+    end.set()
+    until(lambda: lookup.calls._clients["client-1"].latest.is_hanging is False)
+    assert isinstance(lookup.find("client-1"), SecretStr)
+    assert lookup.calls._clients == {}
 
 
 def test_a_look_up_that_returns_too_late_starts_nothing(service: LocalCodePipeline, end: threading.Event) -> None:

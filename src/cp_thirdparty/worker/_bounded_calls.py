@@ -84,6 +84,11 @@ class BoundedCalls:
         """Whether a call has timed out and has not returned since."""
         return bool(self._hanging)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a caller waits for a call, or a call hangs."""
+        return bool(self._waiting or self._hanging)
+
     def end_within(self, seconds: float) -> None:
         """
         End the waiting for all calls, including later ones, after so many seconds.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -30,7 +31,7 @@ Maximum number of seconds of a look-up.  If it takes longer, a job that is not c
 After about 30 seconds, CodePipeline offers a job that is not acknowledged to other workers.
 """
 
-# Seconds after which a client token is looked up again, even if an earlier look-up has not returned.
+# Seconds after which a client token is looked up again, even if the first look-up has not returned.
 _RETRY_SECONDS: Final = 300.0
 
 TOOK_TOO_LONG: Final = "the look-up of its client token took too long"
@@ -73,30 +74,56 @@ class RefreshingTokens(Protocol):
         ...
 
 
+class _ClientCalls:
+    """
+    The calls of a token store for one client.
+
+    Attributes:
+        latest: Makes the calls; an earlier one may still have a call that hangs.
+    """
+
+    def __init__(self) -> None:
+        self.latest = BoundedCalls("cp-thirdparty-tokens")
+        self._hangs_since: float | None = None
+        self._retries = 0
+
+    def find(self) -> BoundedCalls:
+        """Return what makes the next call; if an earlier call has hung for a long time, it is a new one."""
+        if not self.latest.is_hanging:
+            self._hangs_since = None
+            return self.latest
+        now = time.monotonic()
+        since = self._hangs_since = now if self._hangs_since is None else self._hangs_since
+        if now - since >= _RETRY_SECONDS * 2**self._retries:
+            self._hangs_since = None
+            self._retries += 1
+            self.latest = BoundedCalls("cp-thirdparty-tokens")
+        return self.latest
+
+
 class LookUpCalls:
     """
     Calls a token store, which may hang, in other threads with a timeout.  Thread-safe.
 
     While a call for a client hangs, no other call for this client is made.  After five minutes, another call is tried,
-    because perhaps only the first one hangs.
+    because perhaps only the first one hangs.  If this call hangs too, the next one is tried after ten minutes, and so
+    on, because each call that hangs keeps its thread.
     """
 
     def __init__(self) -> None:
-        self._calls: dict[str, BoundedCalls] = {}
-        self._hangs_since: dict[str, float] = {}
+        self._clients: dict[str, _ClientCalls] = {}  # the clients for which a call runs or hangs
 
-    def find(self, client_id: str) -> BoundedCalls:
-        """Return what makes the calls for a client."""
-        calls = self._calls.setdefault(client_id, BoundedCalls("cp-thirdparty-tokens"))
-        if not calls.is_hanging:
-            self._hangs_since.pop(client_id, None)
-            return calls
-        now = time.monotonic()
-        if now - self._hangs_since.setdefault(client_id, now) < _RETRY_SECONDS:
-            return calls
-        self._hangs_since.pop(client_id, None)
-        calls = self._calls[client_id] = BoundedCalls("cp-thirdparty-tokens")
-        return calls
+    @contextmanager
+    def open(self, client_id: str) -> Generator[BoundedCalls, None, None]:
+        """Yield what makes the calls for a client; nothing is kept for the client if no call runs or hangs then."""
+        calls = self._clients.setdefault(client_id, _ClientCalls())
+        try:
+            yield calls.find()
+        finally:
+            if not calls.latest.is_busy:
+                if self._clients.get(client_id) is calls:
+                    self._clients.pop(client_id, None)
+                calls.latest.close()
 
 
 class TokenLookup:
@@ -148,7 +175,8 @@ class TokenLookup:
         """
         if not self._may_hang:
             return self(client_id)
-        token = self.calls.find(client_id).call_or_raise(MAX_SECONDS, partial(self, client_id))
+        with self.calls.open(client_id) as calls:
+            token = calls.call_or_raise(MAX_SECONDS, partial(self, client_id))
         if isinstance(token, NotReturned):
             raise TimeoutError
         return token
@@ -178,9 +206,9 @@ class TokenLookup:
     def _call(self, client_id: str, function: Callable[[], _T], seconds: float) -> _T | Raised | NoTokenError:
         if not self._may_hang:
             return call_partner(function)
-        calls = self.calls.find(client_id)
-        reason = _DOES_NOT_RETURN if calls.is_hanging else TOOK_TOO_LONG
-        returned = calls.call(max(0.0, min(seconds, MAX_SECONDS)), function)
+        with self.calls.open(client_id) as calls:
+            reason = _DOES_NOT_RETURN if calls.is_hanging else TOOK_TOO_LONG
+            returned = calls.call(max(0.0, min(seconds, MAX_SECONDS)), function)
         return NoTokenError(reason, TimeoutError.__name__) if isinstance(returned, NotReturned) else returned
 
     def read_environment(self, client_id: str) -> dict[str, str]:
