@@ -37,6 +37,10 @@ _MIN_SECONDS: Final = 1.0
 # Seconds before the end of the process that are reserved for the report.
 _REPORT_SECONDS: Final = 0.5
 
+# Seconds before the end of the process after which a failed attempt to report is not repeated, so that the last events
+# can be emitted.
+_FLUSH_SECONDS: Final = 0.1
+
 # Seconds to wait until a cancelled coroutine has ended.  The shorter timeout is used if the end of the process is
 # known.
 _CANCEL_TIMEOUT: Final = 5.0
@@ -207,7 +211,7 @@ class Processing:
         return timeout_message(seconds)
 
     def _may_claim(self) -> bool:
-        return not self._stopped.is_set() and has_time(self._ends_at)
+        return not self._stopped.is_set() and has_time(self._ends_at) and not self._engine.is_blocked
 
     def _enter_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
         """Return a context manager whose value is whether the handler may run; if not, set a failure as the result."""
@@ -224,7 +228,9 @@ class Processing:
         return max(left - self._report_seconds, left / 2)
 
     def _wait(self, job: ClaimedJob, seconds: float) -> bool:
-        ends = [each for each in (self._ends_at, job.service_deadline) if each is not None]
+        ends = [] if job.service_deadline is None else [job.service_deadline]
+        if self._ends_at is not None:
+            ends.append(self._ends_at - (_FLUSH_SECONDS if job.stage is Stage.DECIDED else 0.0))
         left = min((end - time.monotonic() for end in ends), default=seconds)
         if left <= 0 or (self._stopped.is_set() and not job.is_claimed):
             return False
