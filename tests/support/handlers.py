@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import multiprocessing
 import os
 import pickle
 import signal
@@ -19,11 +20,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 from botocore.config import Config
 
 from cp_thirdparty import Continued, CustomJobClient, ExecutionDetails, JobFailedError, Succeeded, ThirdPartyJobClient
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.testing import LocalCodePipeline
+from cp_thirdparty.worker import tokens
 from support.worker_service import TOKENS, AnyJob
 
 
@@ -149,6 +152,11 @@ def die_with_the_result(job: AnyJob, path: str) -> Succeeded:
     return Succeeded()
 
 
+async def die_with_the_result_later(job: AnyJob, path: str) -> Succeeded:
+    """Do the same in a coroutine."""
+    return die_with_the_result(job, path)
+
+
 def die(_job: AnyJob) -> Succeeded:
     """Kill the process each time."""
     os._exit(9)
@@ -173,6 +181,40 @@ def connect_with(environment: dict[str, str]) -> ThirdPartyJobClient:
     """Create a client in a process that does not have the environment of the test."""
     os.environ.update(environment)
     return ThirdPartyJobClient.create(config=Config(proxies={}))
+
+
+def connect_without_patience(environment: dict[str, str]) -> ThirdPartyJobClient:
+    """Create a client, and let a process of a job wait only a short time for its client token."""
+    if multiprocessing.parent_process() is not None:
+        tokens.MAX_SECONDS = 0.3  # type: ignore[misc]
+    return connect_with(environment)
+
+
+def token_late(client_id: str, path: str) -> str | None:
+    """Look a token up; in a process of a job, note the call and hang until a file is there."""
+    if multiprocessing.parent_process() is not None:
+        write_line(f"{path}-calls", str(os.getpid()))
+        wait_for(path)
+    return TOKENS.get(client_id)
+
+
+def _die_if_told(value: str) -> str:
+    if value == "die":
+        os._exit(9)
+    return value
+
+
+@attrs.frozen
+class DyingConfiguration:
+    """A configuration class that ends the process for some values."""
+
+    Name: str = attrs.field(converter=_die_if_told)
+
+
+async def succeed_later(_job: Any) -> Succeeded:
+    """Succeed in the event loop."""
+    await asyncio.sleep(0.01)
+    return Succeeded()
 
 
 def connect_custom(environment: dict[str, str]) -> CustomJobClient:

@@ -29,7 +29,7 @@ from support.worker_service import (
 from cp_thirdparty import FailureDetails, FailureType, JobWorker, Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import WorkerStuckError
 from cp_thirdparty.testing import LocalCodePipeline, samples
-from cp_thirdparty.worker import JobEvent, JobProcessor, JournalState, Reported, _steps
+from cp_thirdparty.worker import HandedBack, JobEvent, JobProcessor, JournalState, Reported, _poller, _recovery, _steps
 from cp_thirdparty.worker._async_handlers import AsyncHandlers
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._coroutines import BLOCKED, HandlerNotBegunError, begins_in_loop
@@ -76,8 +76,8 @@ def blocking() -> Iterator[_Blocking]:
     handler.release.set()
 
 
-def _start(service: LocalCodePipeline) -> Any:
-    return service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+def _start(service: LocalCodePipeline, **settings: Any) -> Any:
+    return service.start_action(ACTION_TYPE, client_id=CLIENT_ID, **settings)
 
 
 def _worker(service: LocalCodePipeline, blocking: _Blocking, **settings: Any) -> JobWorker[Any]:
@@ -186,6 +186,72 @@ def test_a_worker_whose_loop_stays_blocked_ends(
     assert blocking.begun == [first.jobs[0].id, other.jobs[0].id]
 
 
+def test_claims_continue_when_the_loop_is_free_although_a_slot_was_freed_before(
+    service: LocalCodePipeline, blocking: _Blocking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slot was freed while nothing could be claimed, and no other slot is freed later."""
+    monkeypatch.setattr(_poller, "_CHECK_INTERVAL", 1_000.0)
+    monkeypatch.setattr(_recovery, "_INTERVAL", 1_000.0)
+    worker: JobWorker[Any]
+    is_done = threading.Event()
+    looked_up: list[str] = []
+
+    def look_up(client_id: str) -> str:
+        looked_up.append(client_id)
+        if len(looked_up) == 2:
+            until(lambda: worker.health().executor_error is not None)
+        return TOKENS[client_id]
+
+    async def handle(job: AnyJob) -> Succeeded:
+        await blocking.handle(job)
+        if job.id == blocking.begun[0]:
+            await asyncio.to_thread(is_done.wait, 60)
+        return Succeeded()
+
+    _start(service)
+    worker = _worker(service, blocking, client_tokens=look_up, job_timeout=1_000)
+    worker._runner = attrs.evolve(worker._runner, handler=handle)
+    with running(worker):
+        assert blocking.is_blocked.wait(30)
+        _start(service)
+        until(lambda: "handed_back" in {event.name for event in blocking.events})
+        later = _start(service)
+        blocking.release.set()
+        until(lambda: later.status == "Succeeded")
+        is_done.set()
+
+
+def test_code_before_an_asynchronous_handler_that_hangs_counts_as_the_handler(service: LocalCodePipeline) -> None:
+    """A configuration class may hang for a value of a customer: the job fails, and its slot does not stay silent."""
+    action = _start(service, configuration={"Name": "a value"})
+    clock = _Clock()
+    worker = _worker(service, _Blocking(), configuration=_Configuration, clock=clock, concurrency=1, grace=0.2)
+    with running(worker) as run:
+        assert _CONVERTING.wait(30)
+        clock.seconds = 61.0
+        run.join()
+        _RELEASE.set()
+    assert isinstance(run.failure, WorkerStuckError)
+    assert action.status == "Failed"
+    assert action.result == FailureDetails(
+        type=FailureType.SYSTEM_UNAVAILABLE, message="The job took longer than 60 seconds."
+    )
+
+
+_CONVERTING, _RELEASE = threading.Event(), threading.Event()
+
+
+def _convert(value: str) -> str:
+    _CONVERTING.set()
+    assert _RELEASE.wait(60)
+    return value
+
+
+@attrs.frozen
+class _Configuration:
+    Name: str = attrs.field(converter=_convert)
+
+
 def test_a_loop_that_a_task_without_a_job_blocks_ends_the_worker(service: LocalCodePipeline) -> None:
     """The task outlives the handler that has created it, so no job is named."""
     release = threading.Event()
@@ -243,35 +309,69 @@ def test_a_job_whose_handler_has_not_begun_is_released_at_a_stop(
     assert blocking.begun == [first.jobs[0].id, other.jobs[0].id]
 
 
-def test_a_pool_of_threads_does_not_fail_a_job_whose_handler_cannot_begin(
-    service: LocalCodePipeline, blocking: _Blocking
-) -> None:
-    """Its threads share one event loop, which asks whether the handler may begin."""
+def _pool_worker(service: LocalCodePipeline, blocking: _Blocking, **settings: Any) -> JobWorker[Any]:
     _BLOCKING["handler"] = blocking
-    first = _start(service)
-    clock = _Clock()
-    worker = JobWorker(
+    return JobWorker(
         functools.partial(handlers.connect_with, service.environment()),
         *(ACTION_TYPE, _handle),
         client_tokens=handlers.token_of,
         poll_interval=0.05,
-        executor=functools.partial(ThreadPoolExecutor, 2),
-        concurrency=2,
+        executor=functools.partial(ThreadPoolExecutor, 3),
+        concurrency=3,
         job_timeout=60,
-        grace=0.2,
-        clock=clock,
         on_event=blocking.events.append,
+        **settings,
     )
+
+
+def _wait_until_read(service: LocalCodePipeline, jobs: int) -> None:
+    """Wait until the worker and its pool have read the details of so many jobs."""
+    until(lambda: [record.operation_name for record in service.requests].count("GetThirdPartyJobDetails") == 2 * jobs)
+
+
+def test_a_pool_of_threads_does_not_fail_a_job_whose_handler_cannot_begin(
+    service: LocalCodePipeline, blocking: _Blocking
+) -> None:
+    """Its threads share one event loop.  Nothing is claimed while this loop is blocked."""
+    first = _start(service)
+    clock = _Clock()
+    worker = _pool_worker(service, blocking, clock=clock, grace=30.0)
     with running(worker):
         assert blocking.is_blocked.wait(30)
         other = _start(service)
         until(lambda: _is_claimed(other, blocking))
-        until(lambda: [record.operation_name for record in service.requests].count("GetThirdPartyJobDetails") == 4)
+        _wait_until_read(service, 2)
+        until(lambda: worker.health().executor_error == BLOCKED)
+        later = _start(service)
         clock.seconds = 61.0
         until(lambda: first.status == "Failed")
         until(lambda: worker.health().stalled == (other.jobs[0].id,))
-        assert other.status == "InProgress"
+        assert (other.status, later.status) == ("InProgress", "Queued")
         blocking.release.set()
+        until(lambda: later.status == "Succeeded")
+        assert worker.health().executor_error is None
+        clock.seconds = 3_700.0
+        until(lambda: worker.health().in_flight == 0)
+    assert blocking.begun == [first.jobs[0].id, later.jobs[0].id]
+
+
+def test_a_pool_of_threads_whose_loop_stays_blocked_ends_the_worker(
+    service: LocalCodePipeline, blocking: _Blocking
+) -> None:
+    """The jobs whose handlers have not begun are named too."""
+    first = _start(service)
+    clock = _Clock()
+    worker = _pool_worker(service, blocking, clock=clock, grace=0.5)
+    with running(worker) as run:
+        assert blocking.is_blocked.wait(30)
+        other = _start(service)
+        until(lambda: _is_claimed(other, blocking))
+        _wait_until_read(service, 2)
+        clock.seconds = 61.0
+        run.join()
+        blocking.release.set()
+    assert isinstance(run.failure, WorkerStuckError)
+    assert set(run.failure.job_ids) == {first.jobs[0].id, other.jobs[0].id}
     assert blocking.begun == [first.jobs[0].id]
 
 
@@ -292,6 +392,7 @@ def test_a_processor_reports_a_job_that_could_not_begin_before_its_time_is_over(
     monkeypatch.setattr(_steps, "_FIRST_PAUSE", 60.0)
     monkeypatch.setattr(_steps, "_LONGEST_PAUSE", 60.0)
     processor = JobProcessor(service.client, blocking.handle, client_tokens=TOKENS)
+    processor._coroutines = AsyncHandlers(blocked_after=60.0)  # otherwise a slow computer would not claim the job
     first, second = (ThirdPartyJob(client_id=CLIENT_ID, job_id=_start(service).jobs[0].id) for _ in range(2))
     with ThreadPoolExecutor() as threads:
         blocked = threads.submit(processor.process, first)
@@ -302,6 +403,25 @@ def test_a_processor_reports_a_job_that_could_not_begin_before_its_time_is_over(
     assert isinstance(outcome, Reported)
     assert outcome.result == FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=_TOO_LATE)
     assert blocking.begun == [first.job_id]
+
+
+def test_a_processor_claims_nothing_while_its_loop_is_blocked(service: LocalCodePipeline, blocking: _Blocking) -> None:
+    """Another process can run the job, which would fail here."""
+    processor = JobProcessor(service.client, blocking.handle, client_tokens=TOKENS)
+    processor._coroutines = AsyncHandlers(tick=0.01, blocked_after=0.3)
+    first, action = (_start(service) for _ in range(2))
+    second = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    with ThreadPoolExecutor() as threads:
+        blocked = threads.submit(processor.process, ThirdPartyJob(client_id=CLIENT_ID, job_id=first.jobs[0].id))
+        assert blocking.is_blocked.wait(30)
+        until(lambda: processor._coroutines.is_blocked)
+        outcome = processor.process(second)
+        blocking.release.set()
+        blocked.result()
+    assert outcome == HandedBack(job=second)
+    assert action.status == "Queued"
+    until(lambda: not processor._coroutines.is_blocked)
+    assert isinstance(processor.process(second), Reported)
 
 
 def test_a_retry_never_waits_beyond_the_time_that_is_left(
@@ -333,6 +453,9 @@ class _Start:
 
     is_withdrawn: bool = False
     may_begin: bool = True
+
+    def note_wait(self) -> None:
+        """Do nothing."""
 
     def begin(self) -> bool:
         """Return whether the coroutine may begin."""

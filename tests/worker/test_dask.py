@@ -73,6 +73,18 @@ def test_handlers_run_on_the_cluster(
     assert "xMARKERx" not in shown
 
 
+def test_coroutines_run_on_the_cluster(service: LocalCodePipeline, cluster: Client) -> None:
+    """Their event loop runs outside of Dask's threads, and asks the scheduler whether they have begun before."""
+    actions = [service.start_action(ACTION_TYPE, client_id=CLIENT_ID) for _ in range(4)]
+    events: list[JobEvent] = []
+    with running(_worker(service, cluster, handlers.describe_loop, on_event=events.append)):
+        until(lambda: all(action.status == "Succeeded" for action in actions))
+    assert "executor_failed" not in {event.name for event in events}
+    places = {action.result.execution_details for action in actions if isinstance(action.result, Success)}
+    numbers = {int(str(each.external_execution_id).partition("-")[0]) for each in places if each is not None}
+    assert numbers <= set(_pids(cluster))
+
+
 def test_the_error_of_a_handler_shows_no_secret(
     service: LocalCodePipeline, cluster: Client, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,13 +129,15 @@ def test_a_process_of_the_cluster_that_dies_fails_its_job(service: LocalCodePipe
         until(lambda: good.status == "Succeeded")
 
 
+@pytest.mark.parametrize(
+    "handler", [handlers.die_with_the_result, handlers.die_with_the_result_later], ids=["function", "coroutine"]
+)
 def test_a_process_of_the_cluster_that_dies_with_a_result_fails_its_job(
-    service: LocalCodePipeline, cluster: Client, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    service: LocalCodePipeline, cluster: Client, tmp_path: Path, capfd: pytest.CaptureFixture[str], handler: Any
 ) -> None:
     """Dask runs the task again in another process, which does not call the handler, and the worker is informed."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    handler = partial(handlers.die_with_the_result, path=str(tmp_path / "begun"))
-    with running(_worker(service, cluster, handler)):
+    with running(_worker(service, cluster, partial(handler, path=str(tmp_path / "begun")))):
         until(lambda: action.status == "Failed")
     assert (tmp_path / "begun").read_text(encoding="utf-8").splitlines() == [action.jobs[0].id]
     assert "Compute Failed" not in f"{cluster.get_worker_logs()} {capfd.readouterr()}"

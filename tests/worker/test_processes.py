@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -111,6 +112,48 @@ def test_a_coroutine_runs_in_a_process_of_its_own(service: LocalCodePipeline) ->
     numbers = {int(str(each.external_execution_id).partition("-")[0]) for each in places if each is not None}
     assert len(numbers - {os.getpid()}) == 2
     until(lambda: not any(_is_alive(number) for number in numbers))
+
+
+@pytest.mark.parametrize("executor", [processes(1), partial(ProcessPoolExecutor, 1)], ids=["processes", "pool"])
+def test_a_crash_before_an_asynchronous_handler_is_one_of_its_job(service: LocalCodePipeline, executor: Any) -> None:
+    """A value of a customer for which the configuration class crashes must not stop the claims of other jobs."""
+    actions = [
+        service.start_action(ACTION_TYPE, client_id=CLIENT_ID, configuration={"Name": name}) for name in ("die", "live")
+    ]
+    events: list[JobEvent] = []
+    worker = _worker(
+        service,
+        handlers.succeed_later,
+        executor=executor,
+        concurrency=1,
+        configuration=handlers.DyingConfiguration,
+        on_event=events.append,
+    )
+    with running(worker):
+        until(lambda: actions[0].status == "Failed")
+        until(lambda: actions[1].status == "Succeeded")
+    assert [event.name for event in events].count("executor_failed") == 1
+
+
+def test_a_look_up_that_hangs_in_a_process_delays_only_its_job(service: LocalCodePipeline, tmp_path: Path) -> None:
+    """The process ends long before the timeout of its job, health has the job, and another process runs it."""
+    path = tmp_path / "token"
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    worker = _worker(
+        service,
+        handlers.tell_process,
+        connect=partial(handlers.connect_without_patience, service.environment()),
+        client_tokens=partial(handlers.token_late, path=str(path)),
+    )
+    with running(worker) as run:
+        until(lambda: worker.health().stalled == (action.jobs[0].id,))
+        until(lambda: len(_read_lines(tmp_path / "token-calls")) > 1)
+        assert worker.health().executor_error is None
+        assert action.status == "InProgress"
+        path.touch()
+        until(lambda: action.status == "Succeeded")
+    assert run.is_clean
+    until(lambda: not any(_is_alive(int(line)) for line in _read_lines(tmp_path / "token-calls")))
 
 
 def test_no_more_jobs_are_claimed_than_there_are_processes(service: LocalCodePipeline, tmp_path: Path) -> None:

@@ -256,6 +256,12 @@ class ClaimedJob:
             self.has_begun = self.has_begun or may_begin
             return may_begin
 
+    def note_wait(self) -> None:
+        """Note that the handler waits for the event loop, so that `begin` is called again when the loop is free."""
+        with self._lock:
+            if self.stage is Stage.RUNNING:
+                self.has_begun, self._may_begin = self._had_begun, True
+
     def withdraw(self) -> None:
         """Prevent a call of the handler in this process from now on; a handler that already runs continues."""
         with self._lock:

@@ -29,6 +29,10 @@ class HandlerStart(Protocol):
         """Whether the coroutine must not start any more."""
         ...
 
+    def note_wait(self) -> None:
+        """Note that the job is ready, and that the coroutine waits for the event loop."""
+        ...
+
     def begin(self) -> bool:
         """Note that the coroutine starts now; return ``False`` if it must not start."""
         ...

@@ -116,8 +116,8 @@ class EngineBase:
 
     @property
     def error(self) -> str | None:
-        """Why handlers cannot be started; ``None`` if the last attempt succeeded."""
-        return self._starts.error
+        """Why handlers cannot be started; ``None`` if the last attempt succeeded and the event loop is not blocked."""
+        return BLOCKED if self.is_blocked else self._starts.error
 
     @property
     def is_blocked(self) -> bool:
@@ -126,8 +126,8 @@ class EngineBase:
 
     @property
     def may_claim(self) -> bool:
-        """Whether handlers can be started, or no claimed job is testing at present whether they can."""
-        return self._starts.may_claim
+        """Whether the event loop is not blocked, and handlers can be started or no job is testing whether they can."""
+        return not self.is_blocked and self._starts.may_claim
 
 
 class ThreadEngine(EngineBase):
@@ -165,16 +165,6 @@ class ThreadEngine(EngineBase):
         """Whether a coroutine blocks the event loop."""
         return self._coroutines.is_blocked
 
-    @property
-    def error(self) -> str | None:
-        """Why handlers cannot be started; ``None`` if the last attempt succeeded and the event loop is not blocked."""
-        return BLOCKED if self.is_blocked else super().error
-
-    @property
-    def may_claim(self) -> bool:
-        """Whether the event loop is not blocked, and handlers can be started or no job is testing whether they can."""
-        return not self.is_blocked and super().may_claim
-
     def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception:
         """Run the handler in the calling thread, or in the event loop if it is asynchronous."""
         assert job.details is not None, "the job was read"  # noqa: S101 - a bug in this library
@@ -183,9 +173,8 @@ class ThreadEngine(EngineBase):
         if failure is not None:
             return self._starts.note_failure(job, failure.error_name)
         self._starts.note_start()
-        # A coroutine begins when the event loop is free, which may be never, so only the loop can note the start.
-        start = job if self._runner.begins_in_loop else None
-        if start is None and not job.begin():
+        # The code before the handler, such as a configuration class, may hang too, so that it counts as the handler.
+        if not job.begin():
             return NotStartedError(WITHDRAWN)
         handler_run = self._runner.run(
             job.offer,
@@ -197,7 +186,8 @@ class ThreadEngine(EngineBase):
             stopping=self._stopping,
             coroutines=self._coroutines,
             cancel_timeout=self._cancel_timeout,
-            start=start,
+            # A coroutine begins when the event loop is free, which may be never, so only the loop can note the start.
+            start=job if self._runner.begins_in_loop else None,
         )
         return NotStartedError(handler_run.error_name) if isinstance(handler_run, NotStarted) else handler_run
 

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 import attrs
 
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
+from cp_thirdparty.worker._coroutines import is_async_callable
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._engines import EngineBase
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
@@ -30,7 +31,7 @@ from cp_thirdparty.worker._start_permit import (
     remove_note,
     take_permit,
 )
-from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, run_in_executor
+from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, is_blocked, run_in_executor
 
 # Seconds between two checks of whether the job still needs the result of its handler in another process.
 _TICK: Final = 0.5
@@ -129,12 +130,19 @@ class ExecutorEngine(EngineBase):
     def __init__(self, runner: Runner[Any], make_executor: Callable[[], Executor], emitter: Emitter) -> None:
         super().__init__(emitter)
         self._runner = pickle_runner(runner)
+        self._is_async = is_async_callable(runner.handler)
         self._make_executor = make_executor
         self._lock = threading.Lock()
         self._pool: _Pool | None = self._create_pool()
         self._tasks: dict[str, _Task] = {}
         self._permits = Permits()
         self._removals: deque[tuple[float, Callable[[], object]]] = deque()  # since when a note is not needed
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a coroutine blocks the event loop of this process, if the executor runs the handlers here."""
+        pool = self._pool
+        return self._is_async and pool is not None and isinstance(pool.executor, ThreadPoolExecutor) and is_blocked()
 
     def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception | None:
         """Send the job, without its details and secrets, to the executor, and wait until the handler ends."""
@@ -185,9 +193,8 @@ class ExecutorEngine(EngineBase):
         if not task.job.begin():
             self._remove_task(pool, task, is_broken=False)
             return NotStartedError(WITHDRAWN)
-        future = call_partner(
-            lambda: _as_future(pool.executor.submit(run_in_executor, self._runner, offer, deadline, may_begin))
-        )
+        run = partial(run_in_executor, shares_loop=not isinstance(pool.executor, ProcessPoolExecutor))
+        future = call_partner(lambda: _as_future(pool.executor.submit(run, self._runner, offer, deadline, may_begin)))
         task.note_submit(None if isinstance(future, Raised) else future)
         if isinstance(future, Raised):  # the executor is broken, or was shut down
             self._remove_task(pool, task, is_broken=True)

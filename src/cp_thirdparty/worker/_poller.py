@@ -149,8 +149,15 @@ class Poller:
 
     def _wait_for_slots(self) -> int:
         """Wait until a job of the journal or of a poll can be started; return how many jobs can be started."""
-        longest = self._check_interval() if self._engine.error is None else self._settings.poll_interval
-        self._slots.wait(lambda: bool(self._count_startable()) or self._stopping.is_set(), longest)
+        is_failing = self._engine.error is not None
+        longest = self._settings.poll_interval if is_failing else self._check_interval()
+
+        def is_enough() -> bool:
+            # Nothing ends the wait when handlers can be started again, so it must not be long if they fail meanwhile.
+            has_changed = (self._engine.error is not None) is not is_failing
+            return bool(self._count_startable()) or self._stopping.is_set() or has_changed
+
+        self._slots.wait(is_enough, longest)
         half = self._settings.concurrency // 2
         self._slots.wait(lambda: self._slots.count_free() >= half or self._stopping.is_set(), _GATHER_SECONDS)
         self._active_at = self._settings.clock()

@@ -142,7 +142,8 @@ class Runner(Generic[_ConfigurationT]):
             coroutines: Runs the coroutine of an asynchronous handler.
             stopping: Set when the worker stops.
             cancel_timeout: Seconds to wait for the end of a coroutine that was cancelled; ``None`` for no limit.
-            start: Notes the start of the coroutine, in the event loop; ``None`` if the caller has noted the start.
+            start: Notes when the coroutine waits for the event loop and when it starts; ``None`` if the caller has
+                noted the start.
 
         Returns:
             The result of the handler, or a `NotStarted` if its coroutine did not start and will not start.
@@ -159,6 +160,8 @@ class Runner(Generic[_ConfigurationT]):
                 )
         except BaseException as failure:  # noqa: BLE001 - the configuration class may raise anything
             return _failure_result(failure, offer.job_id)
+        if start is not None:
+            start.note_wait()
         handler_run = self._call(
             job,
             kind_of(offer),
@@ -277,6 +280,11 @@ def _close(job: Job[Any], handler_run: HandlerRun) -> HandlerRun:
 _COROUTINES: Final = AsyncHandlers()
 
 
+def is_blocked() -> bool:
+    """Return whether a coroutine blocks the event loop of this process in which `run_in_executor` runs coroutines."""
+    return _COROUTINES.is_blocked
+
+
 @attrs.frozen(kw_only=True)
 class NotStarted:
     """
@@ -314,6 +322,8 @@ def run_in_executor(
     deadline: float,
     may_begin: Callable[[], bool] | None = None,
     stopping: threading.Event | None = None,
+    *,
+    shares_loop: bool = False,
 ) -> HandlerRun | NotStarted:
     """
     Run a pickled runner in a process other than the worker's.  This process reads the details of the job itself.
@@ -324,6 +334,8 @@ def run_in_executor(
         deadline: When the job times out, in seconds since 1970.
         may_begin: Called just before the handler; returns ``False`` if the handler must not be called any more.
         stopping: Set when the worker stops; ``None`` if this process is not informed of that.
+        shares_loop: Whether this process may run several jobs at a time, so that the coroutine of another job may block
+            the event loop.
 
     Returns:
         The result of the handler, or a `NotStarted` if the handler was not called.
@@ -346,7 +358,8 @@ def run_in_executor(
     if not_started is not None:
         return not_started
     start = None if may_begin is None else _Start(may_begin)
-    if start is not None and not loaded.begins_in_loop:
+    # A configuration class may crash the process.  If it has the process for its job, that must count as a crash.
+    if start is not None and not (shares_loop and loaded.begins_in_loop):
         try:
             if not start.begin():
                 return NotStarted(error=None, error_name=WITHDRAWN)
@@ -372,6 +385,9 @@ class _Start:
 
     begin: Callable[[], bool]
     is_withdrawn: bool = False
+
+    def note_wait(self) -> None:
+        """Do nothing, because the other process can still prevent the start."""
 
 
 def _not_started(failure: BaseException, *, is_initialised: bool = True) -> NotStarted:
