@@ -260,6 +260,16 @@ def test_look_ups_of_many_clients_keep_nothing() -> None:
     assert lookup.calls._clients == {}
 
 
+def test_a_look_up_may_begin_while_another_one_of_its_client_ends() -> None:
+    """The one that ends removes what it used, which the other one still uses."""
+    lookup = TokenLookup(lambda client_id: f"token of {client_id}")
+    with lookup.calls.open("client-1") as calls:
+        assert isinstance(lookup.find("client-1"), SecretStr)
+        assert lookup.calls._clients == {}
+        assert calls.call(30.0, lambda: "token") == "token"
+    assert lookup.calls._clients == {}
+
+
 def test_a_look_up_that_always_hangs_keeps_few_threads(monkeypatch: pytest.MonkeyPatch, end: threading.Event) -> None:
     """The pause before each further attempt is twice as long, because each attempt keeps its thread."""
     now = 0.0
