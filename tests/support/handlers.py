@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import attrs
 from botocore.config import Config
@@ -359,6 +359,22 @@ def fork_and_die(_job: AnyJob, directory: str) -> Succeeded:
         os._exit(0)
     wait_for(f"{directory}/written")
     os._exit(9)
+
+
+def hang_in_clean_up(job: AnyJob) -> Succeeded:
+    """Return a success, but never end the clean-up of the job."""
+    cast("Any", job).close = partial(time.sleep, 600)
+    return Succeeded()
+
+
+def raise_in_clean_up(job: AnyJob, failure: type[BaseException]) -> Succeeded:
+    """Return a success, and raise an exception in the clean-up of the job."""
+
+    def close() -> None:
+        raise failure("xMARKERx")
+
+    cast("Any", job).close = close
+    return Succeeded()
 
 
 def leave_thread(job: AnyJob) -> Succeeded:

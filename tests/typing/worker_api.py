@@ -86,7 +86,7 @@ from cp_thirdparty.worker import (
 )
 from cp_thirdparty.worker._coroutines import CoroutineRunner
 from cp_thirdparty.worker.results import accept_result, failure_details, without_optional_parts
-from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, run_in_executor
+from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, run_in_executor, run_in_process
 from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup
 
 Progress = Callable[[int], object]
@@ -633,7 +633,8 @@ def _not_started(one: NotStarted, error: CodePipelineJobError | None, error_name
 def _run_elsewhere(
     runner: bytes, offer: ThirdPartyJob, deadline: float, may_begin: Callable[[], bool], stopping: threading.Event
 ) -> None:
-    assert_type(run_in_executor(runner, offer, deadline, may_begin, stopping), HandlerRun | NotStarted)
+    assert_type(run_in_executor(runner, offer, deadline, may_begin), HandlerRun | NotStarted)
+    assert_type(run_in_process(runner, offer, deadline, may_begin, stopping), HandlerRun | NotStarted)
 
 
 # --- dynamodb_journal

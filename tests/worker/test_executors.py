@@ -717,10 +717,11 @@ def test_a_refused_token_is_refreshed_in_its_process(service: LocalCodePipeline)
         )
     )
     offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
-    started = run_in_executor(runner, offer, 0.0)
+    deadline = time.time() + 60
+    started = run_in_executor(runner, offer, deadline)
     assert isinstance(started, NotStarted)
     assert started.error_name == "InvalidClientTokenException"
-    assert isinstance(run_in_executor(runner, offer, 0.0), HandlerRun)
+    assert isinstance(run_in_executor(runner, offer, deadline), HandlerRun)
 
 
 def test_a_pool_with_an_old_token_is_reported(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
@@ -1044,7 +1045,8 @@ def test_a_process_may_not_begin_a_job_that_was_taken_back(service: LocalCodePip
     offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
     with service.client() as client:
         client.poll_for_third_party_jobs(ACTION_TYPE)
-    started = run_in_executor(pickle.dumps(runner), offer, 0.0, partial(take_permit, str(tmp_path / "gone")))
+    permit = partial(take_permit, str(tmp_path / "gone"))
+    started = run_in_executor(pickle.dumps(runner), offer, time.time() + 60, permit)
     assert started == NotStarted(error=None, error_name="the handler was not called in time")
 
 

@@ -40,7 +40,6 @@ from cp_thirdparty.worker import (
 )
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._steps import Steps
-from cp_thirdparty.worker.runner import NotStarted
 from cp_thirdparty.worker.tokens import TokenLookup
 
 
@@ -569,18 +568,6 @@ def test_a_child_ends_with_its_worker_only(monkeypatch: pytest.MonkeyPatch) -> N
     theirs.close()
     os.close(end)
     os.close(sentinel)
-
-
-def test_a_child_sends_no_records_after_its_end() -> None:
-    """Nobody reads them, so a thread of the handler would block."""
-    ours, theirs = multiprocessing.Pipe()
-    channel = _child._Channel(theirs)
-    channel.end(NotStarted(error=None, error_name="x"))
-    channel.send(_child.RECORD, b"record")
-    assert ours.recv_bytes()[:1] == _child.END
-    assert not ours.poll()
-    ours.close()
-    theirs.close()
 
 
 @attrs.frozen

@@ -26,8 +26,9 @@ from typing import Any, Final
 import attrs
 
 from cp_thirdparty.models import AnyJob
+from cp_thirdparty.worker._async_handlers import write_log
 from cp_thirdparty.worker._child_logs import Levels, RecordSender
-from cp_thirdparty.worker.runner import HandlerRun, NotStarted, run_in_executor
+from cp_thirdparty.worker.runner import HandlerRun, NotStarted, run_in_process
 
 RECORD: Final = b"R"
 READY: Final = b"B"
@@ -87,7 +88,13 @@ def run_order(connection: Connection, order: Order, variables: Mapping[str, str]
         return started.wait()  # if the worker no longer needs the job, it kills this process
 
     with suppress(OSError):  # the worker has ended
-        channel.end(run_in_executor(order.runner, order.offer, order.deadline, may_begin, stopping))
+        handler_run = run_in_process(order.runner, order.offer, order.deadline, may_begin, stopping)
+        if isinstance(handler_run, NotStarted):
+            channel.end(handler_run)
+            return
+        channel.end(attrs.evolve(handler_run, clean_up=tuple))  # first, because the clean-up may take long
+        for problem in handler_run.clean_up():
+            write_log(logging.WARNING, "job=%s %s", order.offer.job_id, problem)
 
 
 class _Channel:
@@ -96,20 +103,15 @@ class _Channel:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
-        self._has_ended = False
 
     def send(self, kind: bytes, data: bytes = b"") -> None:
-        """Send a message, unless the handler has ended, because the worker then reads no more messages."""
+        """Send a message."""
         with self._lock:
-            if not self._has_ended:
-                self._connection.send_bytes(kind + data)
+            self._connection.send_bytes(kind + data)
 
     def end(self, handler_run: HandlerRun | NotStarted) -> None:
         """Send how the handler ended."""
-        data = END + pickle.dumps(handler_run)
-        with self._lock:
-            self._has_ended = True
-            self._connection.send_bytes(data)
+        self.send(END, pickle.dumps(handler_run))
 
 
 def _leave_group() -> None:

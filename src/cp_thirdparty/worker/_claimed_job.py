@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final, Protocol
 
@@ -108,6 +108,9 @@ class ClaimedJob:
         cancelled: Set when the result of the handler is no longer needed.
         is_given_up: Whether a thread other than the one that runs the handler has set the result or ended the job.
         was_interrupted: Whether Ctrl-C ended the handler.
+        clean_up: Removes what the handler has left, and returns a message for each file or connection that remains.
+            ``None`` before the end of the handler, and after `clean_up` has ended.
+        clean_up_ends_at: Time until which the worker waits for `clean_up`, by its clock; ``None`` before its start.
         failing_since: Time of the first failure since the last successful attempt; ``None`` after a success.
         problem: Description of the failure that delays the job and that has its cause outside the job; empty if there
             is none.
@@ -139,6 +142,8 @@ class ClaimedJob:
         self.cancelled = threading.Event()
         self.is_given_up = False
         self.was_interrupted = False
+        self.clean_up: Callable[[], tuple[str, ...]] | None = None
+        self.clean_up_ends_at: float | None = None
         self.failing_since = None if self.may_be_accepted else began_at
         self.problem = ""
         self._recorder = recorder
@@ -176,6 +181,10 @@ class ClaimedJob:
     def must_run_alone(self) -> bool:
         """Whether the handler may crash its process, so that no other handler should run in the same process."""
         return self.is_suspect or self.crashes > self.isolated_crashes
+
+    def is_cleaning_up(self, now: float) -> bool:
+        """Return whether the worker waits until `clean_up` has removed what the handler has left."""
+        return self.clean_up is not None and (self.clean_up_ends_at is None or now < self.clean_up_ends_at)
 
     def is_out_of_time(self, now: float) -> bool:
         """Return whether CodePipeline has certainly timed the job out; it is never true before the claim."""

@@ -204,12 +204,16 @@ class Loop:
         if in_work and self._forced_at is not None and now >= self._forced_at + _LAST_SECONDS:
             self._given_up.set()
             self._has_lost = True
-        elif in_work or (is_polling and self._forced_at is None):
+        elif in_work or (is_polling and self._forced_at is None) or self._waits_for_clean_up(now):
             return False
         failure = self._stuck_error or (None if in_work else self._poller.fatal)
         if failure is not None:
             raise failure
         return True
+
+    def _waits_for_clean_up(self, now: float) -> bool:
+        is_over = self._grace_ends is not None and self._seconds_to_end() <= _MIN_END_SECONDS
+        return not is_over and any(job.is_cleaning_up(now) for job in self._slots.jobs())
 
     def close(self) -> None:
         """
@@ -270,7 +274,7 @@ class Loop:
             oldest_unsent_result=now - min(unsent) if unsent else None,
             uncertain=self._recovery.uncertain,
             undecodable=tuple(dict.fromkeys(self._undecodable)),
-            overdue=tuple(job.offer.job_id for job in jobs if job.outcome is not None),
+            overdue=tuple(job.offer.job_id for job in jobs if job.outcome is not None and not job.is_cleaning_up(now)),
             stalled=tuple(job.offer.job_id for job in jobs if job.is_claimed and job.problem),
             journal_error=self._writer.error,
             set_aside=self._recovery.set_aside,
@@ -301,7 +305,7 @@ class Loop:
 
     def _check_slots(self, now: float) -> None:
         """End the run with `WorkerStuckError` if no slot could be used for at least the seconds of the grace."""
-        hanging = self._slots.find_hanging(is_blocked=self._engine.is_blocked)
+        hanging = self._slots.find_hanging(now, is_blocked=self._engine.is_blocked)
         if hanging is None or self._stopping.is_set():
             self._stuck = None
             return
@@ -367,6 +371,8 @@ class Loop:
 
     def _work(self, job: ClaimedJob) -> None:
         self._run_and_close(job, self._flow.work)
+        self._flow.clean_up(job)
+        self._wake_if_ending()
 
     def _enter_turn(self, job: ClaimedJob) -> AbstractContextManager[bool]:
         if self._forced_at is not None:
@@ -408,8 +414,11 @@ class Loop:
         finally:
             job.is_closed = True
             self._slots.remove(job)
-            if self._on_outcome is not None or self._stopping.is_set():
-                self.wake()
+            self._wake_if_ending()
+
+    def _wake_if_ending(self) -> None:
+        if self._on_outcome is not None or self._stopping.is_set():
+            self.wake()
 
     def _note_outcome(self, job: ClaimedJob, outcome: Outcome) -> None:
         if not job.is_recorded:

@@ -37,12 +37,9 @@ _TICK: Final = 0.1
 # to read the details, which is the default deadline of a call.
 _START_SECONDS: Final = 180.0
 
-# Seconds for a process to end by itself after it has sent its result, including its `atexit` functions.
+# Seconds for a process to end by itself after it has sent its result, including its clean-up and `atexit` functions.
+# The worker removes files that the process leaves.
 _EXIT_SECONDS: Final = 5.0
-
-# A process that has sent its result is killed this many seconds before the timeout of its job.  After the timeout, the
-# job would be reported as failed although it has a result.
-_EXIT_MARGIN: Final = 1.0
 
 # Seconds that the end of a process waits for the start of another process.  That start may hang, and must not delay a
 # job that has its result.
@@ -154,14 +151,16 @@ class ProcessEngine(EngineBase):
             may_begin=job.begin,
         )
         self._children[job.offer.job_id] = child
+        clean_up = partial(self._clean_up, child, job, folder)
         try:
-            return self._follow(child, job)
-        finally:
-            child.kill()
-            child.ended.wait(_KILL_SECONDS)
-            del self._children[job.offer.job_id]
-            if folder is not None:
-                folder.remove()
+            handler_run = self._follow(child, job)
+        except BaseException:
+            clean_up()
+            raise
+        if isinstance(handler_run, HandlerRun):
+            return attrs.evolve(handler_run, clean_up=partial(self._wait_and_clean_up, child, clean_up))
+        clean_up()
+        return handler_run
 
     def _read_variables(self, client_id: str) -> dict[str, str]:
         return {} if self._tokens is None else self._tokens.read_environment(client_id)
@@ -189,7 +188,7 @@ class ProcessEngine(EngineBase):
         except RuntimeError as failure:  # the system has no thread left
             return self._starts.note_failure(job, type(failure).__name__)
         started_at = time.monotonic()
-        while not child.ended.wait(_TICK):
+        while not child.handler_ended.wait(_TICK):
             if self._stopping.is_set():
                 child.send_stop()
             if job.cancelled.is_set() or child.is_withdrawn:
@@ -201,6 +200,20 @@ class ProcessEngine(EngineBase):
         if job.cancelled.is_set() or self._is_closed:
             return None
         return child.end if isinstance(child.end, HandlerRun) else self._note_end(child, job)
+
+    def _wait_and_clean_up(self, child: _Child, clean_up: Callable[[], object]) -> tuple[str, ...]:
+        """Wait until the process of a job has ended by itself, and clean up."""
+        child.ended.wait(_EXIT_SECONDS + _KILL_SECONDS)
+        clean_up()
+        return ()
+
+    def _clean_up(self, child: _Child, job: ClaimedJob, folder: Workspace | None) -> None:
+        """Kill the process of a job, and remove its folder."""
+        child.kill()
+        child.ended.wait(_KILL_SECONDS)
+        del self._children[job.offer.job_id]
+        if folder is not None:
+            folder.remove()
 
     def _note_end(self, child: _Child, job: ClaimedJob) -> Exception:
         """Return the error of a job whose process has ended without a result."""
@@ -223,6 +236,7 @@ class _Child:
     The process of one job, and the thread that starts it and reads its messages.
 
     Attributes:
+        handler_ended: Set when the process has sent its last message, has ended, or could not be started.
         ended: Set when the process has ended, or could not be started.
         end: The last message of the process: how the handler ended, or why it was not started.  ``None`` if the process
             has sent no such message, or none that can be read.
@@ -251,6 +265,7 @@ class _Child:
         self._process_id: int | None = None  # the id of the process; ``None`` before its start and after its end
         self._is_unwanted = False  # whether the process was killed, or must be killed as soon as it has started
         self._connection: Connection | None = None  # set while the handler runs, until it was informed of the stop
+        self.handler_ended = threading.Event()
         self.ended = threading.Event()
         self.end: HandlerRun | NotStarted | None = None
         self.has_begun = False
@@ -268,7 +283,7 @@ class _Child:
             name = f"cp-thirdparty-{show(self._order.offer.job_id)}-process"
             threading.Thread(target=self._run, name=name, daemon=True).start()
         except RuntimeError:
-            self.ended.set()
+            self._set_ended()
             raise
 
     def withdraw(self) -> bool:
@@ -302,15 +317,16 @@ class _Child:
             connection, process = self._start_process()
             try:
                 self._read(connection, process)
-                if self.end is not None:
-                    left = self._order.deadline - _EXIT_MARGIN - time.time()
-                    wait([process.sentinel], max(0.0, min(_EXIT_SECONDS, left)))
             finally:
                 self._end(connection, process)
         except Exception as failure:  # noqa: BLE001 - multiprocessing, or reading a child's message, may raise anything
             self.problem = self.problem or type(failure).__name__
         finally:
-            self.ended.set()
+            self._set_ended()
+
+    def _set_ended(self) -> None:
+        self.handler_ended.set()
+        self.ended.set()
 
     def _start_process(self) -> tuple[Connection, BaseProcess]:
         ours, theirs = self._context.Pipe()
@@ -336,10 +352,15 @@ class _Child:
         return ours, process
 
     def _read(self, connection: Connection, process: BaseProcess) -> None:
-        """Read the messages of the process until it has sent its last message or has ended."""
+        """
+        Read the messages of the process until it has ended.
+
+        After the end of its handler, the process has `_EXIT_SECONDS`.  Its last log records are read in this time.
+        """
         sources: list[Any] = [connection, process.sentinel]
-        while self.end is None:
-            if connection not in wait(sources):
+        exit_at: float | None = None
+        while ready := wait(sources, None if exit_at is None else max(0.0, exit_at - time.monotonic())):
+            if connection not in ready:
                 if _has_ended(process):
                     return
                 sources.remove(process.sentinel)
@@ -347,14 +368,18 @@ class _Child:
             try:
                 message = connection.recv_bytes(_LONGEST_MESSAGE)
             except EOFError:
+                if exit_at is not None:
+                    wait([process.sentinel], max(0.0, exit_at - time.monotonic()))
                 return
             kind, data = message[:1], message[1:]
             if kind == RECORD:
                 self._on_record(data)
             elif kind == READY:
                 self._begin(connection)
-            elif kind == END:
+            elif kind == END and exit_at is None:
                 self.end = _load_end(data)
+                exit_at = time.monotonic() + _EXIT_SECONDS
+                self.handler_ended.set()
             else:
                 raise ValueError
 

@@ -129,6 +129,7 @@ class Processing:
     def run(self) -> None:
         """Work on the job until it has an outcome; `give_up` may end it earlier."""
         self._run_step(self._begin)
+        self._flow.clean_up(self.job)
 
     def give_up(self, message: str) -> None:
         """Report a claimed job as failed without waiting for its handler, unless the job has a result."""

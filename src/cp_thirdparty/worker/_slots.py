@@ -57,16 +57,19 @@ class Slots:
         with self._lock:
             return sum(job.offer.client_id == client_id for job in self._jobs.values())
 
-    def find_hanging(self, *, is_blocked: bool) -> tuple[str, ...] | None:
+    def find_hanging(self, now: float, *, is_blocked: bool) -> tuple[str, ...] | None:
         """
         Return the ids of all jobs if no slot can be used any more; otherwise ``None``.
 
-        A slot cannot be used if the handler of its closed job still runs.  If a coroutine blocks the event loop, free
-        slots and those of jobs whose handlers wait for the loop cannot be used either.
+        A slot cannot be used if the handler of its closed job still runs, or the clean-up of that job hangs.  If a
+        coroutine blocks the event loop, free slots and those of jobs whose handlers wait for the loop cannot be used
+        either.
         """
         with self._lock:
             jobs = self._jobs.values()
-            is_stuck = all(job.is_closed or (is_blocked and job.is_waiting) for job in jobs)
+            is_stuck = all(
+                (job.is_closed and not job.is_cleaning_up(now)) or (is_blocked and job.is_waiting) for job in jobs
+            )
             return tuple(self._jobs) if is_stuck and (is_blocked or len(jobs) >= self._size) else None
 
     def has(self, job_id: str) -> bool:

@@ -56,7 +56,8 @@ class WorkerHealth:
             .. versionadded:: 0.2.0
 
         set_aside: Ids of the jobs whose entries in the journal cannot be read; an operator should check them.
-        overdue: Ids of the jobs that have ended, but whose handlers still run.  Each of them uses a slot.
+        overdue: Ids of the jobs that have ended, but whose handlers still run, or whose clean-up takes more than 70
+            seconds.  Each of them uses a slot.
         free_slots: How many more jobs the worker can accept now.
         seconds_since_loop: Seconds since the last activity of the worker's two threads: of the thread that polls or the
             thread that watches deadlines, whichever was active longer ago.  ``None`` if the worker does not run.  A

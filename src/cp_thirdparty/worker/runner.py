@@ -8,6 +8,7 @@ import pickle
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import attrs
@@ -35,7 +36,7 @@ from cp_thirdparty.worker.job import Job
 from cp_thirdparty.worker.results import Result, accept_result
 from cp_thirdparty.worker.tokens import LookUpCalls, TokenLookup
 
-__all__ = ["ArtifactsFactory", "Handler", "HandlerRun", "NotStarted", "Runner", "run_in_executor"]
+__all__ = ["ArtifactsFactory", "Handler", "HandlerRun", "NotStarted", "Runner", "run_in_executor", "run_in_process"]
 
 _ConfigurationT = TypeVar("_ConfigurationT")
 
@@ -70,8 +71,9 @@ class HandlerRun:
         where: The place in the code where the exception was raised.
         was_interrupted: Whether Ctrl-C ended the handler.
         has_timed_out: Whether the handler was cancelled at its deadline, or because its result is no longer needed.
-        problems: Messages about files or connections that could not be removed or closed after the job.  The worker
-            logs them later, because log handlers are code of the partner, which could delay the result here.
+        clean_up: Removes the files and closes the connections of the job, and returns a message for each that remains.
+            It is called after the report, because it may take long, and the result must not wait for it.  It must be
+            called before the object is pickled.
     """
 
     result: Result
@@ -80,7 +82,7 @@ class HandlerRun:
     where: str = ""
     was_interrupted: bool = False
     has_timed_out: bool = False
-    problems: tuple[str, ...] = ()
+    clean_up: Callable[[], tuple[str, ...]] = attrs.field(default=tuple, eq=False, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -175,7 +177,9 @@ class Runner(Generic[_ConfigurationT]):
             ),
             seconds_left,
         )
-        return handler_run if isinstance(handler_run, NotStarted) else _close(job, handler_run)
+        if isinstance(handler_run, NotStarted):
+            return handler_run
+        return attrs.evolve(handler_run, clean_up=functools.partial(_close, job))
 
     @property
     def begins_in_loop(self) -> bool:
@@ -264,17 +268,19 @@ def _failure_result(failure: BaseException, job_id: str) -> HandlerRun:
     )
 
 
-def _close(job: Job[Any], handler_run: HandlerRun) -> HandlerRun:
-    """Close a job whose handler has ended.  A failure is added to the problems, and does not change the result."""
+def _close(job: Job[Any]) -> tuple[str, ...]:
     try:
-        return attrs.evolve(handler_run, problems=job.close())
+        return job.close()
+    except KeyboardInterrupt:
+        raise
     except BaseException as failure:  # noqa: BLE001 - a handler may have replaced parts of the job
-        problem = f"the job could not be closed: {class_name(failure)}"
-        is_ctrl_c = isinstance(failure, KeyboardInterrupt)
-        return attrs.evolve(handler_run, problems=(problem,), was_interrupted=handler_run.was_interrupted or is_ctrl_c)
+        return (f"the job could not be closed: {class_name(failure)}",)
 
 
 # --- code for other processes, which get only the ids of the job and the pickled runner
+
+# Seconds after the timeout of a job at which the worker has certainly withdrawn a handler that was not called.
+_WITHDRAWN_AFTER: Final = 60.0
 
 # One event loop for the jobs of all runners in this process.
 _COROUTINES: Final = AsyncHandlers()
@@ -321,6 +327,24 @@ def run_in_executor(
     offer: AnyJob,
     deadline: float,
     may_begin: Callable[[], bool] | None = None,
+    *,
+    shares_loop: bool = False,
+) -> HandlerRun | NotStarted:
+    """Run a pickled runner in an executor, and clean up; the arguments are those of `run_in_process`."""
+    handler_run = run_in_process(runner, offer, deadline, may_begin, shares_loop=shares_loop)
+    if isinstance(handler_run, NotStarted):
+        return handler_run
+    problems: tuple[str, ...] = ("the job could not be closed: KeyboardInterrupt",)
+    with suppress(KeyboardInterrupt):  # a result must not be lost because of Ctrl-C
+        problems = handler_run.clean_up()
+    return attrs.evolve(handler_run, clean_up=functools.partial(tuple, problems))
+
+
+def run_in_process(
+    runner: bytes,
+    offer: AnyJob,
+    deadline: float,
+    may_begin: Callable[[], bool] | None = None,
     stopping: threading.Event | None = None,
     *,
     shares_loop: bool = False,
@@ -354,7 +378,7 @@ def run_in_executor(
         return _not_started(failure, is_initialised=loaded is not None)
     finally:
         del runner  # a runner of a Lambda event contains secrets, which the handler could read in this frame
-    not_started = loaded.prepare(_COROUTINES)
+    not_started = loaded.prepare(_COROUTINES) or _check_time(deadline)
     if not_started is not None:
         return not_started
     start = None if may_begin is None else _Start(may_begin)
@@ -377,6 +401,20 @@ def run_in_executor(
         stopping=threading.Event() if stopping is None else stopping,
         start=start,
     )
+
+
+def _check_time(deadline: float) -> NotStarted | None:
+    """
+    Return an error if a job has timed out by the clock of this machine.
+
+    The worker withdraws a task that has waited for too long.  If it has not done that for a minute, the clocks differ,
+    and the process cannot run any job.
+    """
+    seconds = time.time() - deadline
+    if seconds < 0:
+        return None
+    problem = f"its process was ready {seconds:.0f} seconds after the timeout of the job; compare the machines' clocks"
+    return NotStarted(error=None, error_name=problem, is_initialised=seconds < _WITHDRAWN_AFTER)
 
 
 @attrs.frozen
