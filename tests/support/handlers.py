@@ -387,3 +387,27 @@ def leave_thread(job: AnyJob) -> Succeeded:
 
     threading.Thread(target=work).start()
     return Succeeded()
+
+
+def leave_busy_thread(job: AnyJob) -> Succeeded:
+    """Leave a thread that logs without a pause."""
+
+    def work() -> None:
+        while True:
+            job.logger.info("message")
+
+    threading.Thread(target=work).start()
+    return Succeeded()
+
+
+def fill_workspace(job: AnyJob) -> Succeeded:
+    """Write files into the workspace."""
+    for number in range(1000):
+        (job.workspace / str(number)).touch()
+    return Succeeded()
+
+
+def fill_workspace_and_hang(job: AnyJob) -> Succeeded:
+    """Write files into the workspace, and never return."""
+    fill_workspace(job)
+    return hang(job)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import pickle
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -27,7 +30,7 @@ from support.worker_service import (
 from cp_thirdparty import JobWorker, Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import WorkerStuckError
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.worker import JobProcessor, Reported, _flow, _processes, processes
+from cp_thirdparty.worker import JobProcessor, Outcome, Reported, _flow, _processes, _processing, processes
 from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, run_in_executor
 from cp_thirdparty.worker.tokens import TokenLookup
 
@@ -135,7 +138,7 @@ def test_a_clean_up_that_hangs_uses_its_slot(
     service: LocalCodePipeline, slow: _SlowCleanUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If no slot is left, the worker ends, as if the handlers hung."""
-    monkeypatch.setattr(_flow, "_CLEAN_UP_SECONDS", 0.1)
+    monkeypatch.setattr(_flow, "CLEAN_UP_SECONDS", 0.1)
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     with running(make_worker(service, slow, concurrency=1, grace=0.2)) as run:
         run.thread.join(60)
@@ -154,6 +157,52 @@ def test_a_processor_reports_before_the_clean_up(service: LocalCodePipeline) -> 
     assert action.status == "Succeeded"
 
 
+@pytest.mark.parametrize("seconds_left", [None, 60])
+def test_process_async_returns_after_the_clean_up(
+    service: LocalCodePipeline, slow: _SlowCleanUp, seconds_left: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program may end as soon as the method returns, and would leave files of the customer."""
+    monkeypatch.setattr(_processing, "_CANCEL_TIMEOUT", 0.1)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    processor = JobProcessor(service.client, slow, client_tokens=TOKENS)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+
+    async def process() -> Outcome:
+        task = asyncio.create_task(processor.process_async(offer, seconds_left=seconds_left))
+        await asyncio.to_thread(slow.has_begun.wait, 60)
+        await asyncio.sleep(1)
+        assert (task.done(), action.status) == (False, "Succeeded")
+        slow.release.set()
+        outcome = await task
+        assert not slow.paths[0].exists()
+        return outcome
+
+    assert isinstance(asyncio.run(process()), Reported)
+
+
+def test_process_async_does_not_wait_for_the_clean_up_after_its_time(
+    service: LocalCodePipeline, slow: _SlowCleanUp
+) -> None:
+    """The process would end before the method has returned."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    processor = JobProcessor(service.client, slow, client_tokens=TOKENS)
+    offer = ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    assert isinstance(asyncio.run(processor.process_async(offer, seconds_left=4)), Reported)
+    assert slow.paths[0].exists()
+
+
+def test_a_processor_has_logged_the_problems_of_the_clean_up_when_it_returns(
+    service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise a program that ends after the job would lose the messages."""
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    handler = partial(handlers.raise_in_clean_up, failure=ZeroDivisionError)
+    JobProcessor(service.client, handler, client_tokens=TOKENS).process(
+        ThirdPartyJob(client_id=CLIENT_ID, job_id=action.jobs[0].id)
+    )
+    assert "the job could not be closed: ZeroDivisionError" in caplog.text
+
+
 # --- other processes
 
 
@@ -166,6 +215,53 @@ def _worker(service: LocalCodePipeline, handler: Any, **settings: Any) -> JobWor
         executor=processes(1),
         **settings,
     )
+
+
+def _folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob(f"cp-thirdparty-tmp-{os.getpid()}-*"))
+
+
+def test_no_files_of_a_job_that_has_timed_out_stay(service: LocalCodePipeline) -> None:
+    """The worker's process may end as soon as the run has ended."""
+    before = _folders()
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    _worker(service, handlers.fill_workspace_and_hang, job_timeout=4).run_once()
+    assert action.status == "Failed"
+    assert _folders() - before == set()
+
+
+def test_no_files_of_a_job_that_was_stopped_stay(service: LocalCodePipeline) -> None:
+    """The worker's process may end as soon as the run has ended."""
+    before = _folders()
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    with running(_worker(service, handlers.fill_workspace_and_hang, grace=0)):
+        until(lambda: any(list(each.glob("*/*/workspace/999")) for each in _folders() - before))
+    assert action.status == "Failed"
+    assert _folders() - before == set()
+
+
+def test_files_that_the_worker_cannot_remove_are_logged(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The process may have been killed during its own clean-up, so that it has logged nothing."""
+    monkeypatch.setattr(_processes.Workspace, "remove", lambda self: self._outer.close() or "stays")
+    service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    (outcome,) = _worker(service, handlers.fill_workspace).run_once()
+    assert isinstance(outcome, Reported)
+    assert "the temporary files could not be removed completely (stays): " in caplog.text
+
+
+def test_a_thread_that_logs_without_a_pause_does_not_keep_its_process(
+    service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process is killed although its messages never end."""
+    monkeypatch.setattr(_processes, "_EXIT_SECONDS", 0.5)
+    monkeypatch.setattr(_processes, "_KILL_SECONDS", 60.0)
+    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
+    began_at = time.monotonic()
+    _worker(service, handlers.leave_busy_thread).run_once()
+    assert action.status == "Succeeded"
+    assert time.monotonic() - began_at < 40
 
 
 def test_a_process_sends_its_result_before_the_clean_up(

@@ -13,6 +13,7 @@ import multiprocessing.synchronize
 import operator
 import os
 import re
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from typing import Any, TypeVar, get_args
 import attrs
 import pytest
 from support import lambda_functions as functions
-from support.handlers import find_in_frames
+from support.handlers import fill_workspace, find_in_frames, hang_in_clean_up
 from support.lambda_functions import ARTIFACT, CREDENTIALS, DATA, MARKER, Configuration, FakeClient, make_event
 from support.marker_surfaces import ERROR_SURFACES, logged
 from support.worker_service import SharedJournal, until
@@ -117,6 +118,26 @@ def test_an_event_is_one_job(client: FakeClient) -> None:
     assert details.summary.startswith("job-1 111122223333 token")
     assert "ApiKey" in details.summary
     assert int(details.external_execution_id) != os.getpid()
+
+
+def test_no_files_of_a_job_stay(client: FakeClient) -> None:
+    """The next invocation in this environment gets the space, and finds no source code of another pipeline."""
+
+    def find_folders() -> set[Path]:
+        return set(Path(tempfile.gettempdir()).glob(f"cp-thirdparty-tmp-{os.getpid()}-*"))
+
+    before = find_folders()
+    _function(client, fill_workspace)(make_event(), LambdaContext())
+    assert [job_id for job_id, _ in client.results] == ["job-1"]
+    assert find_folders() - before == set()
+
+
+def test_a_clean_up_that_hangs_ends_with_the_time_of_the_function(client: FakeClient) -> None:
+    """The result was reported before."""
+    began_at = time.monotonic()
+    _function(client, hang_in_clean_up)(make_event(), LambdaContext(seconds=4))
+    assert time.monotonic() - began_at < 4.5
+    assert [job_id for job_id, _ in client.results] == ["job-1"]
 
 
 def test_no_frame_above_a_handler_has_the_event(client: FakeClient) -> None:

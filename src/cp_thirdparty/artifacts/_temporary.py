@@ -42,8 +42,7 @@ _MARKER: Final = ".cp-thirdparty-tmp"
 
 _GROUP_AND_OTHERS: Final = 0o077  # the permissions of all users except the owner
 
-# A job's result is reported after the removal of its workspace.  So the removal must end long before the timeout of
-# CodePipeline.
+# The slot of a job is free, and a worker that stops can end, only after the removal of the job's workspace.
 _REMOVAL_SECONDS: Final = 60.0
 # A worker waits for a sweep when it starts, and a transfer waits for a sweep of the directory that it writes to.
 _SWEEP_SECONDS: Final = 10.0

@@ -109,7 +109,8 @@ class ClaimedJob:
         is_given_up: Whether a thread other than the one that runs the handler has set the result or ended the job.
         was_interrupted: Whether Ctrl-C ended the handler.
         clean_up: Removes what the handler has left, and returns a message for each file or connection that remains.
-            ``None`` before the end of the handler, and after `clean_up` has ended.
+            ``None`` before the end of the handler, and after `clean_up` has ended.  If the handler has its own process,
+            which the worker can kill, it is set from the start of the process.
         clean_up_ends_at: Time until which the worker waits for `clean_up`, by its clock; ``None`` before its start.
         failing_since: Time of the first failure since the last successful attempt; ``None`` after a success.
         problem: Description of the failure that delays the job and that has its cause outside the job; empty if there

@@ -40,7 +40,7 @@ _READ_SECONDS: Final = 25.0
 
 # Seconds in which a worker waits for the end of `JobFlow.clean_up`: 60 for the files, see `Job.workspace`, and the rest
 # for connections.
-_CLEAN_UP_SECONDS: Final = 70.0
+CLEAN_UP_SECONDS: Final = 70.0
 
 # Stages in which the handler has been started, or is no longer needed.
 _STARTED: Final = (Stage.RUNNING, Stage.DECIDED, Stage.ENDED)
@@ -111,16 +111,16 @@ class JobFlow:
             return outcome
         return self.report(job) if job.stage is Stage.DECIDED and not job.is_given_up else None
 
-    def clean_up(self, job: ClaimedJob) -> None:
+    def clean_up(self, job: ClaimedJob) -> bool:
         """
-        Remove what the handler of a job has left.
+        Remove what the handler of a job has left; return whether a problem was logged.
 
         It is called after the report, in the thread that has called `work`, so that a large workspace or a connection
         that hangs cannot change or delay the result.
         """
         if job.clean_up is None:
-            return
-        job.clean_up_ends_at = self.clock() + _CLEAN_UP_SECONDS
+            return False
+        job.clean_up_ends_at = self.clock() + CLEAN_UP_SECONDS
         try:
             problems = job.clean_up()
         except KeyboardInterrupt:
@@ -129,6 +129,7 @@ class JobFlow:
         job.clean_up = None
         for problem in problems:
             self.log_problem(job, problem)
+        return bool(problems)
 
     def report(self, job: ClaimedJob) -> Outcome:
         """Report the result of a job."""
@@ -282,6 +283,7 @@ class JobFlow:
         return self.steps.give_up(job, _TOO_LATE) if job.stage is Stage.CLAIMED else None
 
     def _accept(self, job: ClaimedJob, handler_run: HandlerRun) -> None:
+        job.was_interrupted, job.clean_up = handler_run.was_interrupted, handler_run.clean_up  # before any Ctrl-C
         failure_type = handler_run.result.type if isinstance(handler_run.result, FailureDetails) else None
         if handler_run.failure:
             self.steps.notify(
@@ -291,7 +293,6 @@ class JobFlow:
                 text=handler_run.failure,
             )
         job.note_success()
-        job.was_interrupted, job.clean_up = handler_run.was_interrupted, handler_run.clean_up
         if job.decide(handler_run.result, self.clock()) and handler_run.has_timed_out:
             message = str(getattr(handler_run.result, "message", ""))
             self.steps.notify("timed_out", job, message, failure_type=failure_type)

@@ -13,6 +13,7 @@ from typing import Final
 
 from cp_thirdparty.models import FailureDetails
 from cp_thirdparty.worker._claimed_job import ClaimedJob
+from cp_thirdparty.worker._flow import CLEAN_UP_SECONDS
 from cp_thirdparty.worker._processing import Processing
 from cp_thirdparty.worker.outcomes import Outcome, Released
 
@@ -57,6 +58,7 @@ class Invocation(Processing):
             failure: A failure to report without a call of the handler; ``None`` to call the handler.
         """
         self.job.is_from_event = True
+        self._has_cleaned_up = threading.Event()
         self._run_step(self._claim)
         if failure is not None:
             self.job.decide(failure, time.monotonic())
@@ -68,7 +70,13 @@ class Invocation(Processing):
         return self.job.outcome or self.outcome.result(timeout=0)
 
     def close(self) -> None:
-        """Kill the process of the handler, so that it does not continue when Lambda reuses this environment."""
+        """
+        Wait for the clean-up of the job while the function has time, and kill the process of the handler.
+
+        Otherwise the process would continue, and the files of the job would stay, when Lambda reuses this environment.
+        """
+        if self.job.clean_up is not None:
+            self._has_cleaned_up.wait(max(0.0, min(CLEAN_UP_SECONDS, self._seconds_to_end())))
         self._engine.close()
 
     def _claim(self) -> Outcome | None:
@@ -116,3 +124,7 @@ class Invocation(Processing):
 
     def _finish(self) -> None:
         self._run_step(lambda: self._flow.finish(self.job))
+        try:
+            self._clean_up()
+        finally:
+            self._has_cleaned_up.set()

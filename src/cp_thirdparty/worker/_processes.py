@@ -152,14 +152,15 @@ class ProcessEngine(EngineBase):
         )
         self._children[job.offer.job_id] = child
         clean_up = partial(self._clean_up, child, job, folder)
-        try:
-            handler_run = self._follow(child, job)
-        except BaseException:
-            clean_up()
-            raise
+        job.clean_up = clean_up  # if another thread ends the job, the worker waits until the files are removed
+        handler_run = self._follow(child, job)
         if isinstance(handler_run, HandlerRun):
             return attrs.evolve(handler_run, clean_up=partial(self._wait_and_clean_up, child, clean_up))
-        clean_up()
+        if handler_run is None:
+            child.kill()
+        else:
+            clean_up()
+            job.clean_up = None
         return handler_run
 
     def _read_variables(self, client_id: str) -> dict[str, str]:
@@ -201,19 +202,20 @@ class ProcessEngine(EngineBase):
             return None
         return child.end if isinstance(child.end, HandlerRun) else self._note_end(child, job)
 
-    def _wait_and_clean_up(self, child: _Child, clean_up: Callable[[], object]) -> tuple[str, ...]:
+    def _wait_and_clean_up(self, child: _Child, clean_up: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
         """Wait until the process of a job has ended by itself, and clean up."""
         child.ended.wait(_EXIT_SECONDS + _KILL_SECONDS)
-        clean_up()
-        return ()
+        return clean_up()
 
-    def _clean_up(self, child: _Child, job: ClaimedJob, folder: Workspace | None) -> None:
-        """Kill the process of a job, and remove its folder."""
+    def _clean_up(self, child: _Child, job: ClaimedJob, folder: Workspace | None) -> tuple[str, ...]:
+        """Kill the process of a job, and remove its folder; return a message if files remain."""
         child.kill()
         child.ended.wait(_KILL_SECONDS)
         del self._children[job.offer.job_id]
-        if folder is not None:
-            folder.remove()
+        problem = "" if folder is None else folder.remove()
+        if folder is None or not problem:
+            return ()
+        return (f"the temporary files could not be removed completely ({problem}): {folder.path}",)
 
     def _note_end(self, child: _Child, job: ClaimedJob) -> Exception:
         """Return the error of a job whose process has ended without a result."""
@@ -359,9 +361,10 @@ class _Child:
         """
         sources: list[Any] = [connection, process.sentinel]
         exit_at: float | None = None
-        while ready := wait(sources, None if exit_at is None else max(0.0, exit_at - time.monotonic())):
+        while exit_at is None or time.monotonic() < exit_at:
+            ready = wait(sources, None if exit_at is None else max(0.0, exit_at - time.monotonic()))
             if connection not in ready:
-                if _has_ended(process):
+                if not ready or _has_ended(process):
                     return
                 sources.remove(process.sentinel)
                 continue

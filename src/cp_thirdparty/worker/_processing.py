@@ -20,7 +20,7 @@ from cp_thirdparty.worker._claimed_job import ClaimedJob, Recorder, Stage
 from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._engines import Engine
-from cp_thirdparty.worker._flow import JobFlow
+from cp_thirdparty.worker._flow import CLEAN_UP_SECONDS, JobFlow
 from cp_thirdparty.worker._handler_failures import timeout_message
 from cp_thirdparty.worker._steps import HoldJob, Steps, hold_without_lease
 from cp_thirdparty.worker.events import JobEventName
@@ -129,7 +129,7 @@ class Processing:
     def run(self) -> None:
         """Work on the job until it has an outcome; `give_up` may end it earlier."""
         self._run_step(self._begin)
-        self._flow.clean_up(self.job)
+        self._clean_up()
 
     def give_up(self, message: str) -> None:
         """Report a claimed job as failed without waiting for its handler, unless the job has a result."""
@@ -156,7 +156,7 @@ class Processing:
                 if self.job.stage is Stage.RUNNING and not self._flow.seconds_left(self.job):
                     with suppress(RuntimeError):  # the system has no thread left: the next check tries again
                         await asyncio.wait({run_in_thread(functools.partial(self.give_up, self._describe_timeout()))})
-            await asyncio.wait({work}, timeout=self._cancel_timeout)
+            await asyncio.wait({work}, timeout=self._seconds_after_report())
         except asyncio.CancelledError:
             if self._is_forked():
                 raise
@@ -194,7 +194,7 @@ class Processing:
             if outcome is not None and self.job.end(outcome):
                 seconds = time.monotonic() - self.job.began_at
                 self._emitter.emit_outcome(outcome, details=self.job.details, seconds=seconds)
-                self._emitter.flush(math.inf if self._ends_at is None else self._ends_at - time.monotonic())
+                self._emitter.flush(self._seconds_to_end())
                 self.outcome.set_result(outcome)
         except BaseException as failure:  # noqa: BLE001 - stored in `self.outcome`, so that the waiting caller raises it
             try:
@@ -202,6 +202,20 @@ class Processing:
             except InvalidStateError:  # the job has its outcome already, so the error can only be logged
                 name = type(failure).__name__
                 self._emitter.log_problem(self.job, f"a thread failed after the job had ended: {name}")
+
+    def _clean_up(self) -> None:
+        """Remove what the handler has left; wait until problems are logged, because the process may end soon."""
+        if self._flow.clean_up(self.job):
+            self._emitter.flush(self._seconds_to_end())
+
+    def _seconds_after_report(self) -> float:
+        """Return how many seconds to wait, after the report, until the thread of the handler has ended."""
+        if self.job.clean_up is None:  # the handler still runs
+            return self._cancel_timeout
+        return max(self._cancel_timeout, min(CLEAN_UP_SECONDS, self._seconds_to_end()))
+
+    def _seconds_to_end(self) -> float:
+        return math.inf if self._ends_at is None else self._ends_at - time.monotonic()
 
     def _describe_timeout(self) -> str:
         if self.job.is_starting or self.job.problem:  # the handler was not called, so it did not take too long
@@ -225,7 +239,7 @@ class Processing:
 
     def _look_up_seconds(self) -> float:
         """Return how long a look-up of the client token may take, so that time is left for the calls after it."""
-        left = math.inf if self._ends_at is None else self._ends_at - time.monotonic()
+        left = self._seconds_to_end()
         return max(left - self._report_seconds, left / 2)
 
     def _wait(self, job: ClaimedJob, seconds: float) -> bool:
