@@ -30,7 +30,7 @@ from support.worker_service import (
 from cp_thirdparty import JobWorker, Succeeded, ThirdPartyJob
 from cp_thirdparty.exceptions import WorkerStuckError
 from cp_thirdparty.testing import LocalCodePipeline
-from cp_thirdparty.worker import JobProcessor, Outcome, Reported, _flow, _processes, _processing, processes
+from cp_thirdparty.worker import JobProcessor, Outcome, Reported, _flow, _processes, _processing, _workspace, processes
 from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, run_in_executor
 from cp_thirdparty.worker.tokens import TokenLookup
 
@@ -244,7 +244,7 @@ def test_files_that_the_worker_cannot_remove_are_logged(
     service: LocalCodePipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The process may have been killed during its own clean-up, so that it has logged nothing."""
-    monkeypatch.setattr(_processes.Workspace, "remove", lambda self: self._outer.close() or "stays")
+    monkeypatch.setattr(_workspace.Workspace, "remove", lambda self: self._outer.close() or "stays")
     service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
     (outcome,) = _worker(service, handlers.fill_workspace).run_once()
     assert isinstance(outcome, Reported)
