@@ -221,15 +221,6 @@ def _folders() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob(f"cp-thirdparty-tmp-{os.getpid()}-*"))
 
 
-def test_no_files_of_a_job_that_has_timed_out_stay(service: LocalCodePipeline) -> None:
-    """The worker's process may end as soon as the run has ended."""
-    before = _folders()
-    action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    _worker(service, handlers.fill_workspace_and_hang, job_timeout=4).run_once()
-    assert action.status == "Failed"
-    assert _folders() - before == set()
-
-
 def test_no_files_of_a_job_that_was_stopped_stay(service: LocalCodePipeline) -> None:
     """The worker's process may end as soon as the run has ended."""
     before = _folders()
