@@ -361,7 +361,7 @@ class _Child:
         """
         sources: list[Any] = [connection, process.sentinel]
         exit_at: float | None = None
-        while exit_at is None or time.monotonic() < exit_at:
+        while exit_at is None or time.monotonic() < exit_at:  # pragma: no branch - a child may send without a pause
             ready = wait(sources, None if exit_at is None else max(0.0, exit_at - time.monotonic()))
             if connection not in ready:
                 if not ready or _has_ended(process):
