@@ -446,11 +446,13 @@ def test_a_result_does_not_wait_for_the_start_of_another_process(
     """The start of a process may hang for minutes: the processes that end meanwhile are killed, and not waited for."""
     monkeypatch.setattr(_processes, "_TURN_SECONDS", 0.01)
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
-    with running(_worker(service, partial(handlers.hold, directory=str(tmp_path)), 1)):
+    worker = _worker(service, partial(handlers.hold, directory=str(tmp_path)), 1, concurrency=1)
+    with running(worker):
         until((tmp_path / "begun").exists)
         with _processes._MULTIPROCESSING:
             (tmp_path / "release").touch()
             until(lambda: action.status == "Succeeded")
+            until(lambda: worker.health().free_slots == 1)
 
 
 def test_a_handler_that_does_not_begin_in_time_is_not_a_failure(service: LocalCodePipeline, tmp_path: Path) -> None:

@@ -89,12 +89,14 @@ def run_order(connection: Connection, order: Order, variables: Mapping[str, str]
 
     with suppress(OSError):  # the worker has ended
         handler_run = run_in_process(order.runner, order.offer, order.deadline, may_begin, stopping)
-        if isinstance(handler_run, NotStarted):
-            channel.end(handler_run)
-            return
-        channel.end(attrs.evolve(handler_run, clean_up=tuple))  # first, because the clean-up may take long
-        for problem in handler_run.clean_up():
+        clean_up = handler_run.clean_up if isinstance(handler_run, HandlerRun) else _clean_up_nothing
+        channel.end(handler_run)  # first, because the clean-up may take long
+        for problem in clean_up():
             write_log(logging.WARNING, "job=%s %s", order.offer.job_id, problem)
+
+
+def _clean_up_nothing() -> tuple[str, ...]:
+    return ()
 
 
 class _Channel:
@@ -111,7 +113,8 @@ class _Channel:
 
     def end(self, handler_run: HandlerRun | NotStarted) -> None:
         """Send how the handler ended."""
-        self.send(END, pickle.dumps(handler_run))
+        has_run = isinstance(handler_run, HandlerRun)
+        self.send(END, pickle.dumps(attrs.evolve(handler_run, clean_up=_clean_up_nothing) if has_run else handler_run))
 
 
 def _leave_group() -> None:
