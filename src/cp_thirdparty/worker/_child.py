@@ -17,7 +17,7 @@ import pickle
 import signal
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -89,14 +89,10 @@ def run_order(connection: Connection, order: Order, variables: Mapping[str, str]
 
     with suppress(OSError):  # the worker has ended
         handler_run = run_in_process(order.runner, order.offer, order.deadline, may_begin, stopping)
-        clean_up = handler_run.clean_up if isinstance(handler_run, HandlerRun) else _clean_up_nothing
+        clean_up: Callable[[], tuple[str, ...]] = handler_run.clean_up if isinstance(handler_run, HandlerRun) else tuple
         channel.end(handler_run)  # first, because the clean-up may take long
         for problem in clean_up():
             write_log(logging.WARNING, "job=%s %s", order.offer.job_id, problem)
-
-
-def _clean_up_nothing() -> tuple[str, ...]:
-    return ()
 
 
 class _Channel:
@@ -113,8 +109,8 @@ class _Channel:
 
     def end(self, handler_run: HandlerRun | NotStarted) -> None:
         """Send how the handler ended."""
-        has_run = isinstance(handler_run, HandlerRun)
-        self.send(END, pickle.dumps(attrs.evolve(handler_run, clean_up=_clean_up_nothing) if has_run else handler_run))
+        end = attrs.evolve(handler_run, clean_up=tuple) if isinstance(handler_run, HandlerRun) else handler_run
+        self.send(END, pickle.dumps(end))
 
 
 def _leave_group() -> None:
