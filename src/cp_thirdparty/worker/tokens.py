@@ -145,7 +145,7 @@ class TokenLookup:
         self._look_up: Callable[[str], str | SecretStr | None]
         self._is_mapping = isinstance(tokens, Mapping)
         self._may_hang = type(tokens) not in (dict, EnvironmentTokens)
-        self.calls = LookUpCalls()
+        self.calls: LookUpCalls = LookUpCalls()
         if isinstance(tokens, Mapping):
             for token in tokens.values():
                 SecretStr.wrap(token)
