@@ -10,8 +10,6 @@ from typing import Any, Final
 from cp_thirdparty._base.text import show
 from cp_thirdparty._cli.errors import ENVIRONMENT, CommandError
 
-__all__ = ["FORMATS", "AwsSettings", "choose_region"]
-
 FORMATS: Final = ("json", "text", "table", "yaml", "yaml-stream")
 
 _PROMPTS: Final = {"on": True, "on-partial": True, "off": False}

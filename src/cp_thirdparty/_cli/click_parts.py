@@ -15,8 +15,6 @@ import click
 from cp_thirdparty._base.version import __version__
 from cp_thirdparty._cli.errors import CommandError, suggest
 
-__all__ = ["Group", "choice", "command", "flag", "option"]
-
 # These arguments end the program without a command, so options before them have no effect.
 _WITHOUT_COMMAND = ("--version", "--help", "-h", "help")
 

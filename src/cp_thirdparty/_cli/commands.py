@@ -24,8 +24,6 @@ from cp_thirdparty._structuring.converter import member_name
 from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.exceptions import InvalidRequestError
 
-__all__ = ["command_of", "create_client", "option_of", "protect_logs"]
-
 _ClientT = TypeVar("_ClientT", bound=ThirdPartyJobClient | CustomJobClient)
 
 # The number of times that botocore's retry mode "standard" sends a request.  The deadline of a call is this number

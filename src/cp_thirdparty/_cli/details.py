@@ -14,8 +14,6 @@ from cp_thirdparty.converter import unstructure
 from cp_thirdparty.models import JobData
 from cp_thirdparty.secrets import SecretStr
 
-__all__ = ["details_document"]
-
 _LISTS = ("inputArtifacts", "outputArtifacts")
 
 

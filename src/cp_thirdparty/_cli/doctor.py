@@ -26,8 +26,6 @@ from cp_thirdparty.models import ActionTypeId
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._kinds import KINDS, AnyClient, JobKind, kind_of_type
 
-__all__ = ["doctor"]
-
 _TYPE_OPTION = "--action-type-id"
 # The name of a setting at the start of an error message -> the check that fails.  All other settings belong to the
 # check "endpoint".

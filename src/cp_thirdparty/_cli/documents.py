@@ -18,8 +18,6 @@ from cp_thirdparty._structuring.strict_input import InputError, check_unique, pa
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["parse_document", "parse_structure", "read_text"]
-
 _FILE = "file://"
 _BYTE_ORDER_MARK = "\ufeff"  # in a string; the byte order mark of a file is removed when the file is decoded
 _FILE_HINT = "; to read a file, write file://PATH"

@@ -18,8 +18,6 @@ from cp_thirdparty.exceptions import (
     may_have_been_accepted,
 )
 
-__all__ = ["CommandError", "describe_call", "describe_error", "describe_errors_at", "setting_error", "suggest"]
-
 # The exit codes of the AWS CLI: docs.aws.amazon.com/cli/latest/userguide/cli-usage-returncodes.html
 INTERRUPTED = 130
 USAGE = 252

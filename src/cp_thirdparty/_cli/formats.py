@@ -16,8 +16,6 @@ from cp_thirdparty._cli.errors import GENERAL_ERROR, CommandError
 from cp_thirdparty._cli.options import Settings
 from cp_thirdparty._cli.output import can_encode, is_colored, terminal_width, write
 
-__all__ = ["Printer", "format_document"]
-
 
 class Printer:
     """Prints documents.  If the query or the format is invalid, the constructor raises `CommandError`."""

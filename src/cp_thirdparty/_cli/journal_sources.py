@@ -25,8 +25,6 @@ from cp_thirdparty.worker.dynamodb_journal import DynamoDBJournal
 from cp_thirdparty.worker.journal import JournalEntry, SetAside
 from cp_thirdparty.worker.sqlite_journal import SqliteJournal
 
-__all__ = ["open_journal"]
-
 _SCHEME: Final = "dynamodb://"
 _TABLE: Final = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 _ARN: Final = re.compile(r"arn:[a-z0-9-]+:dynamodb:(?P<region>[a-z0-9-]+):\d{12}:table/[a-zA-Z0-9_.-]{3,255}")

@@ -17,8 +17,6 @@ from cp_thirdparty.converter import unstructure
 from cp_thirdparty.models import FailureDetails
 from cp_thirdparty.worker.journal import JournalEntry, SetAside
 
-__all__ = ["jobs", "journal", "resolve"]
-
 _JOURNAL = click.Argument(["file"], metavar="JOURNAL")
 
 

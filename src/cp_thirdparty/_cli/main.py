@@ -11,8 +11,6 @@ from cp_thirdparty._cli.click_parts import Group, version_option
 from cp_thirdparty._cli.errors import describe_error
 from cp_thirdparty._cli.output import warn
 
-__all__ = ["Program", "run"]
-
 _OPERATIONS = (
     "acknowledge-third-party-job",
     "get-third-party-job-details",

@@ -40,8 +40,6 @@ from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._kinds import KINDS, AnyClient, JobKind, restore_job
 from cp_thirdparty.worker.results import Result, Succeeded
 
-__all__ = ["artifact", "explain", "fail", "succeed"]
-
 
 @attrs.frozen(kw_only=True)
 class _Job:

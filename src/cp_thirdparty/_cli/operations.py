@@ -13,8 +13,6 @@ from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.enums import JobStatus
 from cp_thirdparty.models import ActionTypeId, CurrentRevision, ExecutionDetails, FailureDetails
 
-__all__ = ["CLIENT_TOKEN", "EXAMPLE_JOB", "JOB_ID", "OPERATIONS", "TOKEN_VARIABLE", "Operation", "Parameter"]
-
 
 @attrs.frozen
 class Parameter:

@@ -8,16 +8,6 @@ import click
 from cp_thirdparty._cli.aws_settings import FORMATS
 from cp_thirdparty._cli.click_parts import choice, flag, option
 
-__all__ = [
-    "Settings",
-    "auto_prompt_option",
-    "common_options",
-    "connection_options",
-    "kind_option",
-    "output_options",
-    "token_options",
-]
-
 
 @attrs.frozen(kw_only=True)
 class Settings:

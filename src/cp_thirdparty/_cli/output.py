@@ -14,8 +14,6 @@ import click
 from cp_thirdparty._base.text import escape_for_json
 from cp_thirdparty._cli.errors import GENERAL_ERROR, CommandError
 
-__all__ = ["can_encode", "confirm", "is_colored", "is_terminal", "terminal_width", "warn", "write"]
-
 
 def is_colored(color: str) -> bool:
     """Return whether tables have colours."""

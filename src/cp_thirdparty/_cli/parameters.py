@@ -21,8 +21,6 @@ from cp_thirdparty._cli.output import is_terminal
 from cp_thirdparty._structuring.strict_input import read_input, unknown_member
 from cp_thirdparty.secrets import SecretStr
 
-__all__ = ["find_token", "load_object", "read_model", "read_one", "read_parameters"]
-
 # Maximum number of problems in an error message, which must remain readable in one line.
 _MAX_PROBLEMS = 5
 

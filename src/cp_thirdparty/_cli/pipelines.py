@@ -16,8 +16,6 @@ from cp_thirdparty.exceptions import CodePipelineJobError
 from cp_thirdparty.worker._kinds import AnyClient, JobKind, kind_of
 from cp_thirdparty.worker.journal import JournalEntry, JournalState, SetAside
 
-__all__ = ["read_pipelines"]
-
 _Connect: TypeAlias = Callable[[str | None, JobKind], AnyClient]
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from cp_thirdparty._structuring.strict_input import InputError, check_unique
 
-__all__ = ["parse_shorthand"]
-
 # Each pattern can match a string in only one way.  So the time of a match is linear in the length of the string.
 _NAME = re.compile(r"""(?P<name>[^=,"'\[\]{}]+)=\s*""")
 _QUOTED = re.compile(r"""(?P<quote>["'])(?P<text>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)""", re.DOTALL)

@@ -10,8 +10,6 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.utils import ArgumentGenerator
 
-__all__ = ["input_skeleton", "output_skeleton"]
-
 
 def input_skeleton(operation_name: str, *, as_yaml: bool) -> str:
     """Return a sample input as JSON or YAML."""

@@ -16,8 +16,6 @@ from rich.text import Text
 
 from cp_thirdparty._base.text import escape
 
-__all__ = ["table"]
-
 # The maximum width of a table for rich, which would truncate a wider one.  A pager can show wide tables.
 _NO_LIMIT = 1_000_000
 

@@ -14,8 +14,6 @@ import attrs
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 from cp_thirdparty.exceptions import UnsafeArchiveError
 
-__all__ = ["Rule", "is_ratio_exceeded", "rule_error"]
-
 # Up to this extracted size, the compression ratio is not checked.  256 MiB fit on every disk, and high ratios are usual
 # for small files: a file of zeros has 1,030, logs have up to 200.
 _RATIO_BYTES: Final = 256 << 20

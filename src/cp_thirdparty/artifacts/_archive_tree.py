@@ -19,8 +19,6 @@ from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import Rule, rule_error
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 
-__all__ = ["LONGEST_TARGET", "Kind", "Node", "Tree"]
-
 Kind: TypeAlias = Literal["file", "directory", "link"]
 
 # In bytes of UTF-8: the limit of Linux, macOS and Windows for one part of a path.

@@ -15,8 +15,6 @@ import attrs
 from cp_thirdparty._core.call import MAX_BODY_BYTES, SENDING, Call, CallStoppedError, now
 from cp_thirdparty.exceptions import InvalidRequestError
 
-__all__ = ["Bounds", "TransferCall", "TransferStoppedError", "never"]
-
 # The default limit of one transfer.  It is CodePipeline's default timeout of a job: after it, CodePipeline does not
 # accept a result, and the credentials of the job cannot be renewed.
 _SECONDS: Final = 3600.0

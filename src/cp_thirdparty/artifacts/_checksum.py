@@ -9,8 +9,6 @@ from typing import Any, Final
 
 from botocore import httpchecksum
 
-__all__ = ["Comparison", "find_checksum_fault", "read_checksums"]
-
 # The algorithms that this machine can compute: CRC32, SHA1, SHA256 and, in newer versions of botocore, SHA512.  With
 # the package awscrt there are more.  botocore has no public name for this mapping.
 _ALGORITHMS: Mapping[str, Any] = vars(httpchecksum)["_CHECKSUM_CLS"]

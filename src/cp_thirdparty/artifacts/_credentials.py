@@ -16,8 +16,6 @@ from cp_thirdparty.exceptions import ArtifactError, CredentialsError, ThirdParty
 from cp_thirdparty.models import AnyJobDetails, ArtifactCredentials
 from cp_thirdparty.secrets import SecretStr
 
-__all__ = ["JobCredentials", "NotRenewable", "check_credentials", "create_credentials"]
-
 # CodePipeline does not report when the credentials expire.  AWS's own Jenkins plug-in assumes 15 minutes, too.
 _LIFETIME: Final = timedelta(minutes=15)
 # From 180 seconds before the expiry, one thread renews the credentials while the other threads use the old ones.  From

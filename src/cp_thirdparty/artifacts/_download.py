@@ -14,8 +14,6 @@ from cp_thirdparty.artifacts._s3 import close_responses, pin_object
 from cp_thirdparty.artifacts._transfer import Reporter, open_transfer_manager
 from cp_thirdparty.exceptions import ArtifactTooLargeError, ArtifactTransferError
 
-__all__ = ["facts_of", "fetch"]
-
 
 def facts_of(s3: Any, location: ObjectLocation) -> Facts:
     """Request the size, the ETag and the checksums of an object from S3."""

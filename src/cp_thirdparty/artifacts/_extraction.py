@@ -19,8 +19,6 @@ from cp_thirdparty.artifacts._zip_content import copy_content
 from cp_thirdparty.artifacts._zip_entries import Entry, read_entries
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 
-__all__ = ["Extraction", "extract_file"]
-
 _FILE: Final = 0o644
 _DIRECTORY: Final = 0o755
 

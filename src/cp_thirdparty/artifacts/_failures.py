@@ -37,8 +37,6 @@ from cp_thirdparty.exceptions import (
     ThrottledError,
 )
 
-__all__ = ["call_s3"]
-
 _T = TypeVar("_T")
 
 # The error codes of S3 are from the page "Error responses" of the S3 API reference.  A response to HEAD has no body, so

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["describe_format"]
-
 # The first bytes of a file -> the name of its format.
 _FORMATS: Final = (
     (b"\x1f\x8b", "gzip, as in .tar.gz"),

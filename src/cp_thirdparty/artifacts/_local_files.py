@@ -24,21 +24,6 @@ from cp_thirdparty.exceptions import (
     InvalidRequestError,
 )
 
-__all__ = [
-    "FileChangedError",
-    "LocalPath",
-    "OnSkip",
-    "check_limits",
-    "check_max_bytes",
-    "check_space",
-    "check_unchanged",
-    "create_private_file",
-    "file_error",
-    "open_file",
-    "replace_failure",
-    "to_path",
-]
-
 LocalPath: TypeAlias = "str | os.PathLike[str]"
 # The name of the temporary file in its private directory.
 _TEMPORARY_NAME: Final = "artifact"

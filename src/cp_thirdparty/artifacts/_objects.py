@@ -14,8 +14,6 @@ from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import Reporter
 from cp_thirdparty.artifacts._upload import upload
 
-__all__ = ["ArtifactStorage", "S3Objects", "download"]
-
 # The name of a file during its download, in a private directory.
 _OBJECT: Final = "object"
 

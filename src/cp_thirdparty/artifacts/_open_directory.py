@@ -18,8 +18,6 @@ from typing import Any, Final
 
 import attrs
 
-__all__ = ["PRIVATE", "OpenDirectory", "remove_tree"]
-
 # Windows has no descriptors of directories, so paths are used there.
 _HAS_DESCRIPTORS: Final = {os.open, os.mkdir, os.rename, os.symlink} <= os.supports_dir_fd
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)

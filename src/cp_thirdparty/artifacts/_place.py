@@ -16,8 +16,6 @@ from cp_thirdparty._base.text import show_repr
 from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError, InvalidRequestError
 from cp_thirdparty.models import Artifact
 
-__all__ = ["ObjectLocation", "check_bucket_owner", "check_endpoint", "find_location", "map_by_name"]
-
 # Bucket names come from customers and are untrusted.  Only names that follow the "General purpose bucket naming rules"
 # of the S3 user guide are accepted.  So ARNs are refused.  Names with the suffixes below are refused too, because they
 # name access points, table buckets, or directory buckets of S3 Express, for which botocore signs with other

@@ -18,8 +18,6 @@ from cp_thirdparty.artifacts._responses import Facts
 from cp_thirdparty.artifacts._s3 import pin_object
 from cp_thirdparty.exceptions import ArtifactTransferError
 
-__all__ = ["ArtifactReader"]
-
 # How many requests in a row may end without a byte before the stream raises an error.
 _ATTEMPTS: Final = 5
 _TRUNCATED: Final = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError, TimeoutError)

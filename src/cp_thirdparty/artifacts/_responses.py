@@ -16,8 +16,6 @@ import attrs
 
 from cp_thirdparty.artifacts._checksum import find_checksum_fault
 
-__all__ = ["Facts", "ResponseRefusedError", "find_fault"]
-
 _OK: Final = 200
 _PARTIAL: Final = 206
 _LENGTH = re.compile(r"[0-9]{1,15}")

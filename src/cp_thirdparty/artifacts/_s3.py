@@ -31,8 +31,6 @@ from cp_thirdparty.artifacts._bounds import TransferCall, never
 from cp_thirdparty.artifacts._credentials import JobCredentials
 from cp_thirdparty.artifacts._responses import Facts, ResponseRefusedError, find_fault
 
-__all__ = ["close_responses", "create_s3", "pin_object"]
-
 # Keys in botocore's context of a request: the generation of the credentials that signed the request, and whether the
 # request was already signed a second time after S3 had reported that the credentials had expired.
 _GENERATION: Final = "cp_thirdparty.generation"

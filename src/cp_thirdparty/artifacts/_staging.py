@@ -16,8 +16,6 @@ from cp_thirdparty.artifacts._open_directory import OpenDirectory
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.exceptions import ArtifactError
 
-__all__ = ["Staging"]
-
 _TREE: Final = "tree"
 
 

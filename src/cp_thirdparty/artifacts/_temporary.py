@@ -32,8 +32,6 @@ from cp_thirdparty.exceptions import ArtifactError
 if sys.platform != "win32":  # pragma: no branch - Windows has no such locks
     import fcntl
 
-__all__ = ["PrivateDirectory", "SweepResult", "sweep"]
-
 _PREFIX: Final = "cp-thirdparty-tmp-"
 
 # The name of a file in each temporary directory.  It proves that this library created the directory: other users may be

@@ -16,8 +16,6 @@ from typing import Any, Final, TypeVar
 
 from cp_thirdparty.artifacts._bounds import TransferStoppedError
 
-__all__ = ["PART_BYTES", "CallbackFailed", "ProgressCallback", "Reporter", "check_callback", "open_transfer_manager"]
-
 _T = TypeVar("_T")
 
 # Called with the number of bytes transferred since the last call.

@@ -11,8 +11,6 @@ from cp_thirdparty.artifacts._local_files import FileChangedError
 from cp_thirdparty.artifacts._place import ObjectLocation
 from cp_thirdparty.artifacts._transfer import Reporter, open_transfer_manager
 
-__all__ = ["upload"]
-
 # s3transfer opens the file by this name, once for each part.  The functions of `_files` ignore the name and use the
 # open file.
 _NAME: Final = "artifact"

@@ -18,8 +18,6 @@ from cp_thirdparty.artifacts._archive_rules import Rule
 from cp_thirdparty.artifacts._zip_entries import Entry
 from cp_thirdparty.artifacts._zip_methods import BZIP2, LZMA, STORED, create_decompressor
 
-__all__ = ["copy_content"]
-
 _PIECE: Final = 256 << 10
 # In a zip archive, LZMA data begins with a version, the length of the properties, and the properties, which are one
 # byte and the size of the dictionary.  A file `.lzma` begins with the same properties and the size of the data.  If the

@@ -39,8 +39,6 @@ from cp_thirdparty.artifacts._zip_records import (
 )
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 
-__all__ = ["Entry", "read_entries"]
-
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
 
 # General purpose flags.

@@ -20,17 +20,6 @@ from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_rules import rule_error
 from cp_thirdparty.artifacts._file_formats import describe_format
 
-__all__ = [
-    "MAX_UINT16",
-    "MAX_UINT32",
-    "CentralDirectory",
-    "end_of_padding",
-    "find_directory",
-    "has_archive_part",
-    "has_descriptor",
-    "read_at",
-]
-
 MAX_UINT16: Final = 0xFFFF
 MAX_UINT32: Final = 0xFFFFFFFF
 

@@ -6,8 +6,6 @@ import zlib
 from importlib import import_module
 from typing import Final, Protocol
 
-__all__ = ["BZIP2", "DEFLATED", "LZMA", "STORED", "Decompressor", "create_decompressor", "is_supported", "name_of"]
-
 STORED: Final = 0
 DEFLATED: Final = 8
 BZIP2: Final = 12

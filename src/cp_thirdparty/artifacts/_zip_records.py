@@ -20,18 +20,6 @@ from cp_thirdparty.artifacts._archive_rules import rule_error
 from cp_thirdparty.artifacts._zip_layout import MAX_UINT16, MAX_UINT32, CentralDirectory, read_at
 from cp_thirdparty.artifacts.limits import ArchiveLimits
 
-__all__ = [
-    "DOS_SYSTEMS",
-    "LONGEST_DIRECTORY",
-    "UNICODE_PATH",
-    "ZIP64",
-    "Record",
-    "decode_name",
-    "read_extras",
-    "read_records",
-    "read_zip64",
-]
-
 _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
 _EXTRA: Final = struct.Struct("<2H")
 
