@@ -17,6 +17,7 @@ from cp_thirdparty.artifacts import ArchiveLimits, create_archive, extract_archi
 from cp_thirdparty.artifacts import _archive_rules as rules
 from cp_thirdparty.artifacts._archive_tree import Tree
 from cp_thirdparty.artifacts._staging import Staging
+from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._zip_entries import read_entries
 from cp_thirdparty.artifacts._zip_layout import has_descriptor
 from cp_thirdparty.exceptions import ArtifactError, ArtifactFileError, UnsafeArchiveError
@@ -129,8 +130,8 @@ def test_a_file_system_that_ignores_case_has_no_twins(tmp_path: Path, monkeypatc
 def test_the_case_of_a_file_system_is_probed(tmp_path: Path) -> None:
     """The file system of the tests distinguishes case if two names that differ in case are two files."""
     (tmp_path / "a").touch()
-    with Staging(tmp_path / "out") as staging:
-        assert staging.is_case_insensitive() == (tmp_path / "A").exists()
+    with PrivateDirectory(tmp_path) as private:
+        assert Staging(private, tmp_path / "out").is_case_insensitive() == (tmp_path / "A").exists()
 
 
 # Writes one piece, and sends itself a signal. A signal of another process can come just before a call that blocks. The

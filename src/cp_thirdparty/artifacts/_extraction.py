@@ -14,6 +14,7 @@ from cp_thirdparty.artifacts._archive_rules import Rule, rule_error
 from cp_thirdparty.artifacts._archive_tree import LONGEST_TARGET, Node, Tree
 from cp_thirdparty.artifacts._local_files import check_space, replace_failure
 from cp_thirdparty.artifacts._staging import Staging
+from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.artifacts._transfer import Reporter
 from cp_thirdparty.artifacts._zip_content import copy_content
 from cp_thirdparty.artifacts._zip_entries import Entry, read_entries
@@ -69,7 +70,8 @@ class Extraction:
         return None
 
     def _extract(self, file: BinaryIO) -> None:
-        with Staging(self._target, self._reporter.is_aborted) as staging:
+        with PrivateDirectory(self._target.parent, is_aborted=self._reporter.is_aborted) as private:
+            staging = Staging(private, self._target)
             tree = Tree(self._limits, is_folding=staging.is_case_insensitive())
             check_space(self._target.parent, self._check(file, tree))
             self._write(file, tree, staging)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
-from typing_extensions import Self
-
 from cp_thirdparty.artifacts._archive_tree import Node, Tree
-from cp_thirdparty.artifacts._bounds import never
 from cp_thirdparty.artifacts._open_directory import OpenDirectory
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.exceptions import ArtifactError
@@ -21,32 +17,17 @@ _TREE: Final = "tree"
 
 class Staging:
     """
-    A context manager that creates the temporary directory beside its final path.
-
-    At the end of the ``with`` block, the directory is removed if `finish` has not renamed it.
+    The temporary directory, which is removed together with its private directory if `finish` has not renamed it.
 
     Args:
-        to: The final path.  Its parent directory must exist.
-        is_aborted: Returns whether the removal of old temporary directories must stop; see `PrivateDirectory`.
+        private: The private directory in which the temporary directory is created.
+        to: The final path, beside the private directory.
     """
 
-    def __init__(self, to: Path, is_aborted: Callable[[], bool] = never) -> None:
+    def __init__(self, private: PrivateDirectory, to: Path) -> None:
+        self._private = private
         self._to = to
-        self._is_aborted = is_aborted
-
-    def __enter__(self) -> Self:
-        self._private = PrivateDirectory(self._to.parent, is_aborted=self._is_aborted)
-        try:
-            self._private.opened.make_directory(_TREE, 0o755)
-        except BaseException:
-            self._private.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._private.close()
+        private.opened.make_directory(_TREE, 0o755)
 
     def is_case_insensitive(self) -> bool:
         """Return whether the file system ignores the case of names."""
