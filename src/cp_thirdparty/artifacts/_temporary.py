@@ -19,7 +19,6 @@ import weakref
 from collections.abc import Callable, Generator
 from contextlib import closing, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Final, cast
 
 import attrs
@@ -94,9 +93,7 @@ class PrivateDirectory:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def create_file(self, name: str) -> BinaryIO:
