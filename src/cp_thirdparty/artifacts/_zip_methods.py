@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import zlib
 from importlib import import_module
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from bz2 import BZ2Decompressor
+    from lzma import LZMADecompressor
 
 STORED: Final = 0
 DEFLATED: Final = 8
@@ -17,30 +21,8 @@ _NAMES: Final = {9: "Deflate64", BZIP2: "bzip2", LZMA: "LZMA", 93: "Zstandard", 
 _MODULES: Final = {BZIP2: "bz2", LZMA: "lzma"}
 
 
-class Decompressor(Protocol):
-    """The interface of the decompressors, as in the module ``bz2``.  The caller limits the size of each output."""
-
-    @property
-    def eof(self) -> bool:
-        """Whether the end of the compressed data was reached."""
-        ...
-
-    @property
-    def unused_data(self) -> bytes:
-        """The input after the end of the compressed data."""
-        ...
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        """
-        Take more input, and return at most `max_length` bytes of output.
-
-        If the output has exactly `max_length` bytes, another call may return more.
-        """
-        ...
-
-
 class _Inflater:
-    """The decompressor of Deflate."""
+    """The decompressor of Deflate, with the interface of `bz2.BZ2Decompressor`."""
 
     def __init__(self) -> None:
         self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -57,7 +39,7 @@ class _Inflater:
         return self._stream.decompress(self._stream.unconsumed_tail + data, max_length)
 
 
-def create_decompressor(method: int) -> tuple[Decompressor, type[Exception]]:
+def create_decompressor(method: int) -> tuple[_Inflater | BZ2Decompressor | LZMADecompressor, type[Exception]]:
     """
     Return a decompressor, and the class of the exception that it raises for damaged data.
 
