@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.configprovider import ConfigValueStore, ConstantProvider, EnvironmentProvider
 from botocore.credentials import Credentials
 from botocore.session import Session
+from botocore.tokens import TokenProviderChain
 
 from cp_thirdparty._base.version import __version__
 from cp_thirdparty._core import data_loader
@@ -118,7 +119,7 @@ def create_s3(
         session.register_component("config_store", _create_config_store())
         # botocore's own providers would search the environment, files and metadata services for other credentials.
         session.register_component("credential_provider", _JobCredentialProvider(credentials))
-        session.register_component("token_provider", _NoToken())
+        session.register_component("token_provider", TokenProviderChain([]))  # it returns no token
         data_loader.install(session, is_customized=False)  # botocore parses S3's large model once for all jobs
         client: Any = session.create_client(
             "s3", region_name=region_name, endpoint_url=endpoint_url, config=_merge_config(endpoint_url, config)
@@ -158,13 +159,6 @@ class _JobCredentialProvider:
 
     def load_credentials(self) -> Credentials:
         return self._credentials
-
-
-class _NoToken:
-    """Takes the place of botocore's chain of bearer token providers, and returns no token."""
-
-    def load_token(self, **_: object) -> None:
-        return None
 
 
 def _merge_config(endpoint_url: str | None, config: Config | None) -> Config:
