@@ -83,7 +83,7 @@ class S3Objects:
 
     def open(self, location: ObjectLocation, call: TransferCall) -> io.RawIOBase:
         """Return a stream of an object.  After a lost connection, it continues at the same position."""
-        return ArtifactReader.create(self._s3, location, call)
+        return ArtifactReader(self._s3, location, facts_of(self._s3, location), call)
 
     def fetch(self, location: ObjectLocation, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
         """Write an object to an open file, and compare its bytes with its checksums."""

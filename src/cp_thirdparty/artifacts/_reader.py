@@ -11,7 +11,6 @@ from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseS
 
 from cp_thirdparty.artifacts._bounds import TransferCall
 from cp_thirdparty.artifacts._checksum import Comparison
-from cp_thirdparty.artifacts._download import facts_of
 from cp_thirdparty.artifacts._failures import call_s3
 from cp_thirdparty.artifacts._place import ObjectLocation
 from cp_thirdparty.artifacts._responses import Facts
@@ -24,15 +23,7 @@ _TRUNCATED: Final = (IncompleteReadError, ReadTimeoutError, ResponseStreamingErr
 
 
 class ArtifactReader(io.RawIOBase):
-    """
-    Read one object from its first byte to its last.  The stream ends only if all bytes have the checksum of the object.
-
-    Args:
-        s3: The client.
-        location: The object, which exists.
-        facts: What S3 has reported about the object.
-        call: The limits of the transfer.
-    """
+    """Read one object from its first byte to its last.  The stream ends only if all bytes have the right checksum."""
 
     def __init__(self, s3: Any, location: ObjectLocation, facts: Facts, call: TransferCall) -> None:
         self._s3 = s3
@@ -42,11 +33,6 @@ class ArtifactReader(io.RawIOBase):
         self._position = 0
         self._body: Any = None
         self._comparison = Comparison(facts.checksums)
-
-    @classmethod
-    def create(cls, s3: Any, location: ObjectLocation, call: TransferCall) -> ArtifactReader:
-        """Request the facts of an object from S3, and return a stream of it."""
-        return cls(s3, location, facts_of(s3, location), call)
 
     def readable(self) -> bool:
         """Return ``True``: this stream can be read."""
