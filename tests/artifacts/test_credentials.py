@@ -510,7 +510,7 @@ def test_credentials_know_how_often_they_were_renewed() -> None:
         credentials.renew(0)
         credentials.renew(0)
         assert credentials.generation == 1
-        assert [each.get_secret_value() for each in credentials.secrets()] == [
+        assert [each.get_secret_value() for each in credentials.secrets] == [
             *("ASIA0", "secret0", "token0"),
             *("ASIA1", "secret1", "token1"),
         ]

@@ -54,6 +54,8 @@ class JobCredentials(RefreshableCredentials):
 
     Attributes:
         generation: How many times the credentials were renewed.
+        secrets: The secrets of all generations, because S3 may still respond to a request that was signed with
+            credentials of an older generation.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class JobCredentials(RefreshableCredentials):
         self._read = read
         self._clock = clock
         self._refused: ThirdPartyError | None = None
-        self._secrets = _secrets(details)
+        self.secrets = _secrets(details)
         self.generation = 0
         first = self._metadata(details)
         super().__init__(
@@ -101,14 +103,6 @@ class JobCredentials(RefreshableCredentials):
         if self._refused is not None:
             raise copy.copy(self._refused)
 
-    def secrets(self) -> tuple[SecretStr, ...]:
-        """
-        Return the secrets of all generations of the credentials.
-
-        S3 may still respond to a request that was signed with credentials of an older generation.
-        """
-        return self._secrets
-
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), tz=timezone.utc)
 
@@ -119,7 +113,7 @@ class JobCredentials(RefreshableCredentials):
         self._refused = _difference(self._details, details) or check_credentials(details)
         if self._refused is not None:
             raise copy.copy(self._refused)
-        self._secrets += _secrets(details)
+        self.secrets += _secrets(details)
         return self._metadata(details)
 
     def _protected_refresh(self, is_mandatory: bool) -> None:  # noqa: FBT001 - botocore's signature

@@ -290,7 +290,7 @@ class _Handlers:
 
         Event handlers and tracers of the program receive the parsed response after this handler.
         """
-        secrets = self._credentials.secrets()
+        secrets = self._credentials.secrets
         metadata, error = parsed["ResponseMetadata"], parsed.get("Error", {})
         metadata["RequestId"] = remove_secrets(metadata.get("RequestId", ""), secrets) or None
         for container in (error, metadata.get("HTTPHeaders", {})):
