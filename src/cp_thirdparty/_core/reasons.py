@@ -55,7 +55,8 @@ _LOADERS: Final = (
     tokens.SSOTokenProvider,
 )
 
-_CONNECTION_MESSAGES: Final[tuple[tuple[type[Exception], str], ...]] = (
+# botocore's exception -> our message.  A subclass comes before its base class, because the first match is used.
+CONNECTION_MESSAGES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.ConnectTimeoutError, "no connection within the timeout"),
     (botocore_exceptions.ReadTimeoutError, "no response within the timeout"),
     (botocore_exceptions.ProxyConnectionError, "no connection to the proxy"),
@@ -63,6 +64,9 @@ _CONNECTION_MESSAGES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.EndpointConnectionError, "no connection to the endpoint"),
     (botocore_exceptions.ConnectionClosedError, "the connection was closed before a response"),
     (botocore_exceptions.HTTPClientError, "the connection failed"),
+)
+_RESPONSE_MESSAGES: Final[tuple[tuple[type[Exception], str], ...]] = (
+    *CONNECTION_MESSAGES,
     (ResponseParserError, "the response could not be read"),
 )
 
@@ -224,7 +228,7 @@ def _explain_response(failure: Any, _: FailureFrames) -> str:
 
 
 def _explain_connection(failure: Exception, frames: FailureFrames) -> str:
-    return _find_operation(frames) + next(text for kind, text in _CONNECTION_MESSAGES if isinstance(failure, kind))
+    return _find_operation(frames) + next(text for kind, text in _RESPONSE_MESSAGES if isinstance(failure, kind))
 
 
 def _explain_parameters(failure: Exception, frames: FailureFrames) -> str:
@@ -274,7 +278,7 @@ _EXPLANATIONS: Final[tuple[tuple[type[Exception], Callable[[Exception, FailureFr
     # `_core.errors` reports a reached deadline before it calls `find_error`, so the response was too long.
     (CallStoppedError, lambda *_: "the response is too long"),
     (botocore_exceptions.ParamValidationError, _explain_parameters),
-    *((kind, _explain_connection) for kind, _ in _CONNECTION_MESSAGES),
+    *((kind, _explain_connection) for kind, _ in _RESPONSE_MESSAGES),
     (json.JSONDecodeError, lambda *_: "the response is not JSON"),
     (KeyError, _explain_key),
     (OSError, _explain_file),

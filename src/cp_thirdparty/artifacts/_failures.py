@@ -21,6 +21,7 @@ from cp_thirdparty._core import connection, redaction
 from cp_thirdparty._core.call import CURRENT
 from cp_thirdparty._core.caller_code import clear_frames
 from cp_thirdparty._core.errors import clock_offset
+from cp_thirdparty._core.reasons import CONNECTION_MESSAGES
 from cp_thirdparty.artifacts._bounds import TransferCall, TransferStoppedError
 from cp_thirdparty.artifacts._local_files import file_error
 from cp_thirdparty.artifacts._place import ObjectLocation
@@ -108,15 +109,9 @@ _READ_OPERATIONS: Final = frozenset({"GetObject", "HeadBucket", "HeadObject"})
 # because the first match is used.
 _TRANSPORT_ERRORS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (botocore_exceptions.FlexibleChecksumError, "the bytes do not have the checksum that S3 reports"),
-    (botocore_exceptions.ConnectTimeoutError, "no connection within the timeout"),
-    (botocore_exceptions.ProxyConnectionError, "no connection to the proxy"),
-    (botocore_exceptions.SSLError, "the TLS connection could not be opened, or its certificate is not trusted"),
-    (botocore_exceptions.EndpointConnectionError, "no connection to the endpoint"),
-    (botocore_exceptions.ReadTimeoutError, "no response within the timeout"),
     (botocore_exceptions.IncompleteReadError, "the connection was closed before the end of the response"),
     (botocore_exceptions.ResponseStreamingError, "the connection was closed before the end of the response"),
-    (botocore_exceptions.ConnectionClosedError, "the connection was closed before a response"),
-    (botocore_exceptions.HTTPClientError, "the connection failed"),
+    *CONNECTION_MESSAGES,
     (TimeoutError, "no response within the timeout"),
     (ConnectionError, "the connection failed"),
     (ssl.SSLError, "the connection failed"),
