@@ -18,7 +18,7 @@ from cp_thirdparty._core import endpoints, redaction
 from cp_thirdparty._core.call import Call
 from cp_thirdparty._core.errors import configuration_error_of
 from cp_thirdparty._core.sessions import create_session
-from cp_thirdparty._core.sources import check_client_settings, is_endpoint_url
+from cp_thirdparty._core.sources import URL_RULE, check_client_settings, is_endpoint_url
 from cp_thirdparty.exceptions import InvalidRequestError, ThirdPartyError
 
 # A complete user agent.  Otherwise botocore would compose one for each request, which took 15 % of a call.
@@ -40,9 +40,7 @@ def check_settings(
 ) -> InvalidRequestError | None:
     """Return what is wrong with the settings of a client, or ``None``."""
     if endpoint_url is not None and not is_endpoint_url(endpoint_url):
-        return InvalidRequestError(
-            "endpoint_url", "must be an http:// or https:// URL with a host and without a password"
-        )
+        return InvalidRequestError("endpoint_url", URL_RULE)
     if isinstance(verify, (str, os.PathLike)) and not os.path.exists(cast("str", verify)):  # noqa: PTH110
         return InvalidRequestError("verify", "must be a bool or the path of a CA bundle that exists")
     for name, seconds in (("connect_timeout", connect_timeout), ("read_timeout", read_timeout)):

@@ -28,7 +28,7 @@ _NOT_ACCEPTED: Final = "is not accepted by botocore"
 _PROXY_RULE: Final = "must be the URL of a proxy: http:// or https:// and a host"
 _BUNDLE_RULE: Final = "must be the path of a file with CA certificates"
 _SERVICES_RULE: Final = "must name a [services] section in which the endpoint_url of a service is indented"
-_URL_RULE: Final = "must be an http:// or https:// URL with a host and without a password"
+URL_RULE: Final = "must be an http:// or https:// URL with a host and without a password"
 
 # The environment variable that botocore reads if neither an argument nor the AWS configuration has a CA bundle.
 _REQUESTS_BUNDLE: Final = "REQUESTS_CA_BUNDLE"
@@ -53,7 +53,7 @@ _REFUSALS: Final[tuple[tuple[type[Exception], str, str], ...]] = (
 # A class of botocore that reads only one setting -> botocore's name of the setting, and the rule that it breaks.
 _READERS: Final[tuple[tuple[type, str, str], ...]] = (
     (ConfiguredEndpointProvider, "services", _SERVICES_RULE),
-    (EndpointCreator, "endpoint_url", _URL_RULE),
+    (EndpointCreator, "endpoint_url", URL_RULE),
 )
 
 # botocore's name of a setting -> the argument of botocore's `create_client`, and the argument of our `create()`.
@@ -204,7 +204,7 @@ def check_client_settings(
     url: str = client.meta.endpoint_url
     if not is_endpoint_url(url):
         source = "endpoint_url" if endpoint_url is not None else _find_variable_or_key("endpoint_url", session, url)
-        return InvalidRequestError(source or "config", _URL_RULE)
+        return InvalidRequestError(source or "config", URL_RULE)
     scheme = urlsplit(url).scheme
     bundle = verify
     if bundle is None:
