@@ -30,7 +30,7 @@ from cp_thirdparty import (
     exceptions,
 )
 from cp_thirdparty.testing import Action, LocalCodePipeline, ManualClock
-from cp_thirdparty.testing._wire import BadRequestError, operation_name_of, parameters_of
+from cp_thirdparty.testing._wire import RefusedError, operation_name_of, parameters_of
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _OTHER_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="2")
@@ -317,7 +317,7 @@ def _constraint(path: str, rule: str) -> str:
 )
 def test_the_service_model_is_enforced(parameters: dict[str, Any], message: str) -> None:
     """Required members, lengths and ranges of the service model are checked, and no value is repeated."""
-    with pytest.raises(BadRequestError) as caught:
+    with pytest.raises(RefusedError) as caught:
         parameters_of("PutThirdPartyJobSuccessResult", json.dumps(parameters).encode())
     assert (caught.value.code, caught.value.message) == ("ValidationException", message)
 
@@ -338,7 +338,7 @@ def test_the_service_model_is_enforced(parameters: dict[str, Any], message: str)
 )
 def test_a_wrong_type_cannot_be_read(parameters: dict[str, Any], path: str, kind: str) -> None:
     """A JSON value of a wrong type is a SerializationException, before any rule is looked at."""
-    with pytest.raises(BadRequestError) as caught:
+    with pytest.raises(RefusedError) as caught:
         parameters_of("PutThirdPartyJobSuccessResult", json.dumps(parameters).encode())
     expected = ("SerializationException", f"Value at '{path}' must be of type {kind}")
     assert (caught.value.code, caught.value.message) == expected
@@ -347,7 +347,7 @@ def test_a_wrong_type_cannot_be_read(parameters: dict[str, Any], path: str, kind
 def test_patterns_and_enums_are_enforced() -> None:
     """Two problems at once are reported together."""
     wrong = {"category": "Dance", "owner": "ThirdParty", "provider": "a b", "version": "1"}
-    with pytest.raises(BadRequestError) as caught:
+    with pytest.raises(RefusedError) as caught:
         parameters_of("PollForThirdPartyJobs", json.dumps({"actionTypeId": wrong, "maxBatchSize": 1}).encode())
     assert caught.value.message.startswith("2 validation errors detected: Value at 'actionTypeId.category'")
     assert "Member must satisfy enum value set: [Source, " in caught.value.message
@@ -370,7 +370,7 @@ def test_patterns_and_enums_are_enforced() -> None:
 )
 def test_a_request_of_another_form_is_refused(headers: dict[str, str], body: bytes, code: str) -> None:
     """Other operations, protocols and bodies each get an error of the service."""
-    with pytest.raises(BadRequestError) as caught:
+    with pytest.raises(RefusedError) as caught:
         parameters_of(operation_name_of(headers), body)
     assert caught.value.code == code
 

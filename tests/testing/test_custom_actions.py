@@ -18,7 +18,7 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.testing import LocalCodePipeline, ManualClock, Success, samples
 from cp_thirdparty.testing._states import States
-from cp_thirdparty.testing._wire import BadRequestError, parameters_of
+from cp_thirdparty.testing._wire import RefusedError, parameters_of
 
 _CUSTOM = samples.action_type_id(owner="Custom")
 _THIRD_PARTY = samples.action_type_id()
@@ -219,6 +219,6 @@ _TYPE = '{"category": "Test", "owner": "Custom", "provider": "p", "version": "1"
 )
 def test_parameters_are_checked(operation: str, body: str, problem: str) -> None:
     """The limits of the service's model hold for mappings too."""
-    with pytest.raises(BadRequestError) as caught:
+    with pytest.raises(RefusedError) as caught:
         parameters_of(operation, body.encode())
     assert problem in caught.value.message

@@ -21,7 +21,7 @@ from cp_thirdparty import ActionTypeId, ThirdPartyJobClient, exceptions
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.testing._signature import SignatureCheck
-from cp_thirdparty.testing._wire import BadRequestError, HttpRequest
+from cp_thirdparty.testing._wire import HttpRequest, RefusedError
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TYPE_ID = {"category": "Test", "owner": "ThirdParty", "provider": "ExampleScan", "version": "1"}
@@ -158,7 +158,7 @@ def _signed_request(target: str = "/", **headers: str) -> HttpRequest:
 
 
 def _code(request: HttpRequest) -> str:
-    with pytest.raises(BadRequestError) as caught:
+    with pytest.raises(RefusedError) as caught:
         _CHECK.check(request)
     assert "xMARKERx" not in caught.value.message
     return caught.value.code
@@ -195,7 +195,7 @@ def test_the_host_must_be_signed() -> None:
     request = AWSRequest(method="POST", url="http://127.0.0.1:1/", data=b"{}")
     _WithoutHost(Credentials("AKIDEXAMPLE", _SECRET), "codepipeline", "us-east-1").add_auth(request)
     headers = {name.lower(): str(value) for name, value in request.headers.items()}
-    with pytest.raises(BadRequestError) as caught:
+    with pytest.raises(RefusedError) as caught:
         _CHECK.check(HttpRequest(method="POST", target="/", headers=headers, body=b"{}"))
     assert (caught.value.code, caught.value.message) == (
         "InvalidSignatureException",
@@ -206,7 +206,7 @@ def test_the_host_must_be_signed() -> None:
 @pytest.mark.parametrize(("old", "new"), [("/us-east-1/", "/us-west-1/"), ("/codepipeline/", "/s3/")])
 def test_a_wrong_scope_is_reported_as_such(old: str, new: str) -> None:
     """A signature for another region or service hears what it should be for."""
-    with pytest.raises(BadRequestError) as caught:
+    with pytest.raises(RefusedError) as caught:
         _CHECK.check(_reword_authorization(old, new))
     assert "must be for us-east-1/codepipeline/aws4_request" in caught.value.message
 

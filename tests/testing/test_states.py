@@ -22,7 +22,8 @@ from cp_thirdparty import (
 )
 from cp_thirdparty.testing import Action, ManualClock, Success
 from cp_thirdparty.testing._assumptions import Assumptions
-from cp_thirdparty.testing._states import RefusedError, States
+from cp_thirdparty.testing._states import States
+from cp_thirdparty.testing._wire import RefusedError
 
 _ACTION_TYPE = ActionTypeId(category="Test", owner="ThirdParty", provider="ExampleScan", version="1")
 _TOKEN = SecretStr("xMARKERx-token")

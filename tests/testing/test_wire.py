@@ -13,7 +13,7 @@ from botocore.model import Shape
 
 from cp_thirdparty._core.operations import OPERATION_NAMES
 from cp_thirdparty.testing._exchange import _HANDLERS
-from cp_thirdparty.testing._wire import _IS_TYPE, BadRequestError, _problems, error_response, ok_response, parameters_of
+from cp_thirdparty.testing._wire import _IS_TYPE, RefusedError, _problems, error_response, ok_response, parameters_of
 
 _OPERATION = "PutThirdPartyJobSuccessResult"
 _MODEL = botocore.session.Session().get_service_model("codepipeline")
@@ -29,7 +29,7 @@ def _revision(created: str) -> bytes:
 
 
 def _message(body: bytes, code: str = "SerializationException") -> str:
-    with pytest.raises(BadRequestError) as caught:
+    with pytest.raises(RefusedError) as caught:
         parameters_of(_OPERATION, body)
     assert caught.value.code == code
     return caught.value.message

@@ -59,10 +59,10 @@ from cp_thirdparty.testing._http_server import HttpServer
 from cp_thirdparty.testing._in_process import IN_PROCESS_URL, connect
 from cp_thirdparty.testing._scenario import RunningScenario, Scenario, ScenarioError, load
 from cp_thirdparty.testing._signature import SignatureCheck
-from cp_thirdparty.testing._states import RefusedError, States
+from cp_thirdparty.testing._states import States
 from cp_thirdparty.testing._wire import (
-    BadRequestError,
     HttpRequest,
+    RefusedError,
     Response,
     error_response,
     ok_response,
@@ -608,10 +608,6 @@ def _signature_check(
 # --- states
 
 
-def _refused_error(one: RefusedError) -> None:
-    assert_type(one, RefusedError)
-
-
 def _states(
     one: States,
     clock: Callable[[], float],
@@ -676,8 +672,8 @@ def _response(
     assert_type(one.status, int)
 
 
-def _bad_request_error(one: BadRequestError) -> None:
-    assert_type(one, BadRequestError)
+def _refused_error(one: RefusedError) -> None:
+    assert_type(one, RefusedError)
 
 
 def _http_request(one: HttpRequest, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:

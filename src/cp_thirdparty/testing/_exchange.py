@@ -13,10 +13,10 @@ from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.models import ActionTypeId, CurrentRevision, ExecutionDetails, FailureDetails
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing._signature import SignatureCheck
-from cp_thirdparty.testing._states import RefusedError, States
+from cp_thirdparty.testing._states import States
 from cp_thirdparty.testing._wire import (
-    BadRequestError,
     HttpRequest,
+    RefusedError,
     Response,
     error_response,
     ok_response,
@@ -42,7 +42,7 @@ class Exchange:
         """Serve a request, or play the next fault of its operation, and write the request into the journal."""
         try:
             operation_name = operation_name_of(request.headers)
-        except BadRequestError as refused:
+        except RefusedError as refused:
             return self.refuse(refused.code, refused.message)
         served = _ServedRequest(exchange=self, operation_name=operation_name, request=request)
         fault = self.faults.take(operation_name)
@@ -101,7 +101,7 @@ class _ServedRequest:
             if self._refusal is not None:
                 return self._refusal
             document = _HANDLERS[self._operation_name](self._exchange.states, self._parameters)
-        except (BadRequestError, RefusedError) as refused:
+        except RefusedError as refused:
             return error_response(refused.code, refused.message)
         except Exception as error:  # noqa: BLE001 - such as one of the clock; the response has its type and no values
             return _internal_failure(error)
@@ -113,7 +113,7 @@ def _parse(operation_name: str, body: bytes) -> tuple[Mapping[str, Any], Respons
     """Return the parameters with the client token hidden, or the response that refuses them."""
     try:
         parameters = parameters_of(operation_name, body)
-    except BadRequestError as refused:
+    except RefusedError as refused:
         return {}, error_response(refused.code, refused.message)
     if "clientToken" in parameters:
         parameters["clientToken"] = SecretStr(parameters["clientToken"])

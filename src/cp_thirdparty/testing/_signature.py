@@ -22,7 +22,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.testing._wire import BadRequestError, HttpRequest
+from cp_thirdparty.testing._wire import HttpRequest, RefusedError
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _SERVICE = "codepipeline"
@@ -44,14 +44,12 @@ class SignatureCheck:
     clock: Callable[[], float]  # seconds since 1970
 
     def check(self, request: HttpRequest) -> None:
-        """Raise `BadRequestError` unless the request is signed correctly."""
+        """Raise `RefusedError` unless the request is signed correctly."""
         claim = _read_claim(request)
         if claim.access_key_id != self.access_key_id or not self._is_session_token(
             request.headers.get("x-amz-security-token")
         ):
-            raise BadRequestError(
-                "UnrecognizedClientException", "The security token included in the request is invalid"
-            )
+            raise RefusedError("UnrecognizedClientException", "The security token included in the request is invalid")
         if claim.scope != (claim.timestamp[:8], self.region_name, _SERVICE, "aws4_request"):
             raise _invalid(f"The credential must be for {self.region_name}/{_SERVICE}/aws4_request and today's date")
         if "host" not in claim.signed_headers:
@@ -119,7 +117,7 @@ class _RecomputedAuth(SigV4Auth):
 def _read_claim(request: HttpRequest) -> _Claim:
     header = request.headers.get("authorization")
     if header is None:
-        raise BadRequestError("MissingAuthenticationTokenException", "The request is not signed")
+        raise RefusedError("MissingAuthenticationTokenException", "The request is not signed")
     algorithm, _, rest = header.partition(" ")
     parts = {name.strip(): value for name, _, value in (part.partition("=") for part in rest.split(","))}
     if algorithm != _ALGORITHM:
@@ -147,9 +145,9 @@ def _read_time(request: HttpRequest) -> datetime:
     raise _incomplete("There must be an 'X-Amz-Date' or a 'Date' header with a time")
 
 
-def _incomplete(message: str) -> BadRequestError:
-    return BadRequestError("IncompleteSignatureException", message)
+def _incomplete(message: str) -> RefusedError:
+    return RefusedError("IncompleteSignatureException", message)
 
 
-def _invalid(message: str) -> BadRequestError:
-    return BadRequestError("InvalidSignatureException", message)
+def _invalid(message: str) -> RefusedError:
+    return RefusedError("InvalidSignatureException", message)

@@ -32,6 +32,7 @@ from cp_thirdparty.models import (
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.testing._artifact_credentials import CredentialIssuer, CredentialSource
 from cp_thirdparty.testing._assumptions import Assumptions
+from cp_thirdparty.testing._wire import RefusedError
 from cp_thirdparty.testing.actions import Action, Job, Success
 from cp_thirdparty.testing.clock import ManualClock
 
@@ -41,15 +42,6 @@ _DEFAULT = Assumptions()
 
 # The AWS account of custom actions.
 _ACCOUNT_ID = "111122223333"
-
-
-class RefusedError(Exception):
-    """The service refuses a call with a modelled error, whose message has no secret."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
 
 
 @attrs.define(kw_only=True, eq=False)

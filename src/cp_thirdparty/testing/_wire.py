@@ -32,11 +32,11 @@ _INTEGERS = range(-(1 << 31), 1 << 31)
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
-class BadRequestError(Exception):
-    """The service refuses a request for a reason other than the state of a job."""
+class RefusedError(Exception):
+    """The service refuses a request.  The message has no secret."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(code)
+        super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
 
@@ -71,12 +71,12 @@ class Response:
 
 
 def operation_name_of(headers: Mapping[str, str]) -> str:
-    """Return the operation that a request names; raise `BadRequestError` for an unknown operation or protocol."""
+    """Return the operation that a request names; raise `RefusedError` for an unknown operation or protocol."""
     if headers.get("smithy-protocol") is not None or "cbor" in headers.get("content-type", ""):
-        raise BadRequestError("UnknownOperationException", "This service understands AWS JSON 1.1, not CBOR")
+        raise RefusedError("UnknownOperationException", "This service understands AWS JSON 1.1, not CBOR")
     prefix, dot, operation_name = headers.get("x-amz-target", "").partition(".")
     if prefix + dot != _TARGET_PREFIX or operation_name not in OPERATION_NAMES:
-        raise BadRequestError(
+        raise RefusedError(
             "UnknownOperationException", "This service has the operations of third-party and custom jobs only"
         )
     return operation_name
@@ -87,19 +87,19 @@ def parameters_of(operation_name: str, body: bytes) -> dict[str, Any]:
     Return the checked parameters; members that the service does not know are removed.
 
     Raises:
-        BadRequestError: A parameter has the wrong type, or breaks a rule.  The error does not contain its value.
+        RefusedError: A parameter has the wrong type, or breaks a rule.  The error does not contain its value.
     """
     try:
         parameters: object = json.loads(body or b"{}")
     except (ValueError, RecursionError):
         parameters = None
     if not isinstance(parameters, dict):
-        raise BadRequestError("SerializationException", "The body must be a JSON object")
+        raise RefusedError("SerializationException", "The body must be a JSON object")
     shape = _service().operation_model(operation_name).input_shape
     problems = list(_problems(shape, parameters, ""))
     if problems:
         errors = "1 validation error" if len(problems) == 1 else f"{len(problems)} validation errors"
-        raise BadRequestError("ValidationException", f"{errors} detected: {'; '.join(problems)}")
+        raise RefusedError("ValidationException", f"{errors} detected: {'; '.join(problems)}")
     known: dict[str, Any] = _remove_unknown_members(shape, parameters)
     return known
 
@@ -153,9 +153,7 @@ _IS_TYPE: Mapping[str, Callable[[object], bool]] = {
 def _problems(shape: Any, value: object, path: str) -> Iterator[str]:
     is_type = _IS_TYPE.get(shape.type_name)
     if is_type is not None and not is_type(value):
-        raise BadRequestError(
-            "SerializationException", f"Value at '{path.rstrip('.')}' must be of type {shape.type_name}"
-        )
+        raise RefusedError("SerializationException", f"Value at '{path.rstrip('.')}' must be of type {shape.type_name}")
     if shape.type_name == "structure" and isinstance(value, dict):
         for name in shape.required_members:
             if value.get(name) is None:
