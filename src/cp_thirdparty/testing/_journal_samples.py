@@ -1,4 +1,4 @@
-"""Samples for the conformance tests of journals: jobs, scopes, results, and a clock that a test sets."""
+"""Samples for the conformance tests of journals: jobs, scopes and results."""
 
 from __future__ import annotations
 
@@ -35,13 +35,3 @@ RESULTS: Final[tuple[Result, ...]] = (
     Continued(continuation_token="t", execution_details=ExecutionDetails(summary="half")),  # noqa: S106 - not a real secret
     FailureDetails(type=FailureType.JOB_FAILED, message="no\n\N{SNOWMAN}", external_execution_id="e"),
 )
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = STARTED
-
-    def __call__(self) -> float:
-        return self.now

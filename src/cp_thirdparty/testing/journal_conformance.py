@@ -25,8 +25,8 @@ from cp_thirdparty.testing._journal_samples import (
     RESULTS,
     SCOPE,
     STARTED,
-    Clock,
 )
+from cp_thirdparty.testing.clock import ManualClock
 from cp_thirdparty.worker import IndexedJournal, Journal, JournalEntry, JournalState, Recovered, Succeeded
 
 __all__ = ["JournalConformance"]
@@ -104,17 +104,17 @@ class JournalConformance:
                 job=JOB, scope=SCOPE, state=JournalState.CLAIMING, is_owner_alive=True, changed_at=STARTED
             )
             _check("jobs() after claim()", list(journal.jobs()), [entry])
-            clock.now += 1
+            clock.advance(1)
             journal.running(JOB.job_id)
-            entry = attrs.evolve(entry, state=JournalState.RUNNING, claimed_at=clock.now, changed_at=clock.now)
+            entry = attrs.evolve(entry, state=JournalState.RUNNING, claimed_at=clock(), changed_at=clock())
             _check("jobs() after running()", list(journal.jobs()), [entry])
-            clock.now += 1
+            clock.advance(1)
             journal.result(JOB.job_id, Succeeded())
-            entry = attrs.evolve(entry, state=JournalState.RESULT, result=Succeeded(), changed_at=clock.now)
+            entry = attrs.evolve(entry, state=JournalState.RESULT, result=Succeeded(), changed_at=clock())
             _check("jobs() after result()", list(journal.jobs(unfinished_only=True)), [entry])
-            clock.now += 1
+            clock.advance(1)
             journal.finish(JOB.job_id, "reported")
-            entry = attrs.evolve(entry, state=JournalState.DONE, is_owner_alive=None, changed_at=clock.now)
+            entry = attrs.evolve(entry, state=JournalState.DONE, is_owner_alive=None, changed_at=clock())
             _check("jobs() after finish()", list(journal.jobs()), [attrs.evolve(entry, outcome="reported")])
             _check("jobs(unfinished_only=True) after finish()", list(journal.jobs(unfinished_only=True)), [])
 
@@ -175,9 +175,9 @@ class JournalConformance:
                 is_suspect = number % 2 == 1
                 journal.claim(job, SCOPE)
                 journal.running(job.job_id, crashes=number, is_suspect=is_suspect)
-                clock.now += 1
+                clock.advance(1)
                 journal.result(job.job_id, result)
-                clock.now += 1
+                clock.advance(1)
                 journal.release(job.job_id)
                 entry = JournalEntry(
                     job=job,
@@ -187,8 +187,8 @@ class JournalConformance:
                     crashes=number,
                     is_suspect=is_suspect,
                     is_owner_alive=True,
-                    claimed_at=clock.now - 2,
-                    changed_at=clock.now - 1,
+                    claimed_at=clock() - 2,
+                    changed_at=clock() - 1,
                 )
                 _check("recover()", journal.recover(SCOPE), Recovered(entries=(entry,), set_aside=()))
                 _check("jobs() after recover()", [each for each in journal.jobs() if each.job == job], [entry])
@@ -203,10 +203,10 @@ class JournalConformance:
             journal.result(JOB.job_id, Succeeded())
             _check("claim() of a job that is RESULT", journal.claim(JOB, SCOPE), False)
             journal.finish(JOB.job_id, "gone")
-            clock.now += 1
+            clock.advance(1)
             _check("claim() of a finished job", journal.claim(JOB, SCOPE), True)
             entry = JournalEntry(
-                job=JOB, scope=SCOPE, state=JournalState.CLAIMING, is_owner_alive=True, changed_at=clock.now
+                job=JOB, scope=SCOPE, state=JournalState.CLAIMING, is_owner_alive=True, changed_at=clock()
             )
             _check("jobs() after the second claim()", list(journal.jobs()), [entry])
 
@@ -232,7 +232,7 @@ class JournalConformance:
         with self._open() as (journal, clock):
             journal.claim(JOB, SCOPE)
             journal.running(JOB.job_id)
-            clock.now += 1
+            clock.advance(1)
             journal.running(JOB.job_id, crashes=2, is_suspect=True)
             journal.release(JOB.job_id)
             (entry,) = journal.recover(SCOPE).entries
@@ -337,12 +337,11 @@ class JournalConformance:
     def test_old_finished_jobs_are_pruned(self) -> None:
         """Only jobs that finished before ``older_than`` are deleted, and at most ``limit`` in one call."""
         with self._open() as (journal, clock):
+            journal.claim(JOB, SCOPE)
             for number in range(5):
-                clock.now = STARTED + number
                 journal.claim(ThirdPartyJob(client_id="c", job_id=str(number)), SCOPE)
                 journal.finish(str(number), "reported")
-            clock.now = STARTED
-            journal.claim(JOB, SCOPE)
+                clock.advance(1)
             _check("prune()", [journal.prune(older_than=STARTED + 3, limit=2) for _ in range(3)], [2, 1, 0])
             _check("jobs", sorted(_states(journal.jobs())), ["3", "4", JOB.job_id])
 
@@ -476,7 +475,7 @@ class JournalConformance:
                 yield [journal, *(stack.enter_context(closing(self.open_journal(clock))) for _ in range(number - 1))]
 
     @contextmanager
-    def _open(self) -> Generator[tuple[Journal, Clock]]:
-        clock = Clock()
+    def _open(self) -> Generator[tuple[Journal, ManualClock]]:
+        clock = ManualClock(STARTED)
         with closing(self.open_journal(clock)) as journal:
             yield journal, clock
