@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from cp_thirdparty.artifacts._bounds import TransferStoppedError
@@ -46,8 +45,7 @@ class _ContextExecutor(ThreadPoolExecutor):
         return super().submit(contextvars.copy_context().run, fn, *args, **kwargs)
 
 
-@contextmanager
-def open_transfer_manager(s3: Any, os_utils: Any = None) -> Generator[Any]:
+def open_transfer_manager(s3: Any, os_utils: Any = None) -> Any:
     """
     Create a transfer manager for a ``with`` block.  All its threads end before the block is left.
 
@@ -57,8 +55,7 @@ def open_transfer_manager(s3: Any, os_utils: Any = None) -> Generator[Any]:
     """
     from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415 - optional dependency
 
-    with TransferManager(s3, TransferConfig(**_SETTINGS), osutil=os_utils, executor_cls=_ContextExecutor) as manager:
-        yield manager
+    return TransferManager(s3, TransferConfig(**_SETTINGS), osutil=os_utils, executor_cls=_ContextExecutor)
 
 
 def check_callback(callback: Callable[..., object] | None, parameter: str) -> None:
