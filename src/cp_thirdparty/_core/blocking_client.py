@@ -154,18 +154,15 @@ class BlockingClient(JobClientBase):
         """Poll until the client is closed, and yield each job."""
         pace = PollPace(max_batch_size=max_batch_size, poll_interval=poll_interval)
         while True:
-            self._raise_if_closed()
+            if self._is_closed:
+                facts = unsent_facts(self._operations.poll, None)
+                raise InvalidRequestError("client", "must be open, but was closed while it polled for jobs", **facts)
             jobs: tuple[_T, ...] = ()
             with pace.count_failures():
                 jobs = poll()
             yield from jobs[:max_batch_size]
             if not jobs:
                 self._pause(pace.pause())
-
-    def _raise_if_closed(self) -> None:
-        if self._is_closed:
-            facts = unsent_facts(self._operations.poll, None)
-            raise InvalidRequestError("client", "must be open, but was closed while it polled for jobs", **facts)
 
     def _pause(self, seconds: float) -> None:
         ends_at = _clock() + seconds
