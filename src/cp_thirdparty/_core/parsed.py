@@ -16,8 +16,7 @@ Filter = Callable[[Any], Any]
 # The types for which botocore's parser returns the JSON value unchanged.
 _PLAIN: Final = frozenset({"string", "integer", "long", "boolean"})
 
-# Name of an operation -> its filter; ``None`` if the operation has no output, or its output has a type that botocore's
-# parser converts.
+# Name of an operation -> the result of `find_filter`.
 _FILTERS: Final[dict[str, Filter | None]] = {}
 
 

@@ -195,11 +195,7 @@ def check_client_settings(
     """
     Check the settings that botocore does not check before the first request; return an error, or ``None``.
 
-    Args:
-        client: The client to check.
-        session: The session of the client.
-        endpoint_url: The argument ``endpoint_url`` with which the client was created.
-        verify: The argument ``verify`` with which the client was created.
+    ``endpoint_url`` and ``verify`` are the arguments with which the client was created.
     """
     url: str = client.meta.endpoint_url
     if not is_endpoint_url(url):

@@ -46,12 +46,7 @@ class TransferCall(Call):
     activity: Activity = "transfer"
 
     def for_request(self, target: tuple[str, str, int | None]) -> TransferCall:
-        """
-        Return the limits of one HTTP request of this transfer.
-
-        Args:
-            target: Scheme, host and port to which the request is sent.
-        """
+        """Return the limits of one HTTP request of this transfer to the scheme, host and port of ``target``."""
         return TransferCall(
             ends_at=self.ends_at,
             is_cancelled=self.is_cancelled,

@@ -146,15 +146,7 @@ def create_credentials(
     client_token: SecretStr | None,
     clock: Callable[[], float],
 ) -> JobCredentials:
-    """
-    Return the credentials of a job.
-
-    Args:
-        client: The client that reads the details of the job again.
-        details: The details of the job, with all three credentials.
-        client_token: The client token of a third-party job; ``None`` for another job.
-        clock: Returns the current time in seconds since 1970.
-    """
+    """Return the credentials of a job, which are renewed unless the client cannot read the details again."""
     if isinstance(client, NotRenewable):
         return JobCredentials(details, None, clock, client.credentials_expire_at)
     if isinstance(client, CustomJobClient):

@@ -35,16 +35,7 @@ def facts_of(s3: Any, location: ObjectLocation) -> Facts:
 
 
 def fetch(s3: Any, location: ObjectLocation, file: BinaryIO, reporter: Reporter, *, max_bytes: int | None) -> None:
-    """
-    Write an object to an open file, and compare the bytes with the checksums of the object.
-
-    Args:
-        s3: The client.
-        location: The object.
-        file: An empty file that is open for reading and writing.
-        reporter: Reports the bytes, and raises an error if the download must be aborted.
-        max_bytes: The maximum size of the object in bytes; ``None`` for no limit.
-    """
+    """Write an object to an open file, and compare the bytes with its checksums; see `ArtifactStorage.fetch`."""
     facts = facts_of(s3, location)
     if max_bytes is not None and facts.size > max_bytes:
         raise ArtifactTooLargeError(f"{location}: the object has more than {max_bytes} bytes")

@@ -33,11 +33,7 @@ OnSkip: TypeAlias = Callable[[ArtifactError], object]
 
 def to_path(value: LocalPath, parameter: str) -> Path:
     """
-    Check a path that the caller gave, and return it as a `pathlib.Path`.
-
-    Args:
-        value: The path.
-        parameter: The name of the caller's parameter, for error messages.
+    Check a path that the caller gave as ``parameter``, and return it as a `pathlib.Path`.
 
     Raises:
         TypeError: The path is neither a string nor an `os.PathLike` of a string.
@@ -63,12 +59,7 @@ def _is_encodable(path: str) -> bool:
 
 
 def check_limits(limits: ArchiveLimits | None) -> ArchiveLimits:
-    """
-    Return the limits that the caller gave, or the default limits if the caller gave ``None``.
-
-    Raises:
-        TypeError: `limits` is neither `ArchiveLimits` nor ``None``.
-    """
+    """Return the limits that the caller gave, or the default limits for ``None``; otherwise raise `TypeError`."""
     if limits is None:
         return ArchiveLimits()
     if not isinstance(limits, ArchiveLimits):
@@ -77,12 +68,7 @@ def check_limits(limits: ArchiveLimits | None) -> ArchiveLimits:
 
 
 def check_max_bytes(max_bytes: int | None) -> None:
-    """
-    Check the maximum size of a download.
-
-    Raises:
-        cp_thirdparty.exceptions.InvalidRequestError: `max_bytes` is neither an integer of at least 1 nor ``None``.
-    """
+    """Raise `InvalidRequestError` if the maximum size of a download is neither an int of at least 1 nor ``None``."""
     problem = None if max_bytes is None else check_int_range(max_bytes, 1)
     if problem is not None:
         raise InvalidRequestError("max_bytes", problem)
@@ -92,9 +78,7 @@ def file_error(failure: OSError, path: LocalPath | None = None) -> ArtifactFileE
     """
     Convert an error of the operating system into an `ArtifactFileError`.
 
-    Args:
-        failure: The error.
-        path: The path to show in the new error; ``None`` for the path that `failure` contains.
+    The new error shows ``path``; if it is ``None``, the path that ``failure`` contains.
     """
     strerror = os.strerror(failure.errno) if failure.errno else type(failure).__name__
     filename: Any = failure.filename if path is None else os.fspath(path)
@@ -127,17 +111,10 @@ class FileChangedError(TransferStoppedError):
 
 def check_unchanged(file: BinaryIO, before: os.stat_result) -> None:
     """
-    Check that an open file was not changed since its status was read.
+    Raise `FileChangedError` if an open file was changed since its status was read.
 
     Size and modification time must be the same, and the file must have no bytes after that size.  The second check
     finds files in /proc and in some FUSE file systems, which contain more bytes than their status states.
-
-    Args:
-        file: The open file.
-        before: The status of the file before it was read.
-
-    Raises:
-        FileChangedError: The file was changed, or contains more bytes than its status states.
     """
     after = os.fstat(file.fileno())
     file.seek(before.st_size)
@@ -189,12 +166,7 @@ def replace_failure(failure: BaseException, reporter: Reporter, path: LocalPath 
     Clear the frames of a failure, and return the exception to raise instead.
 
     The result is the exception of the caller's callback, an error of this library, or the same exception, such as
-    `KeyboardInterrupt`.
-
-    Args:
-        failure: The exception that work on a local file raised.
-        reporter: Calls the callbacks of the caller, and keeps their exception.
-        path: The path that was read or written; ``None`` for the path that `failure` contains.
+    `KeyboardInterrupt`.  An error of the operating system shows the path as `file_error` does.
     """
     clear_frames(failure)  # the local variables of the frames hold bytes of files
     if isinstance(failure, CallbackFailed) and reporter.failure is not None:
@@ -205,16 +177,7 @@ def replace_failure(failure: BaseException, reporter: Reporter, path: LocalPath 
 
 
 def check_space(place: BinaryIO | Path, size: int) -> None:
-    """
-    Check that a disk has free space for `size` more bytes, before they are downloaded or written.
-
-    Args:
-        place: An open file on the disk, or the path of a directory on it.
-        size: The number of bytes that will be written.
-
-    Raises:
-        OSError: The disk has less free space (`errno.ENOSPC`).
-    """
+    """Raise `OSError` (`errno.ENOSPC`) if the disk of an open file or a directory has no space for more bytes."""
     free = shutil.disk_usage(place if isinstance(place, Path) else place.fileno()).free
     if free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -49,9 +49,7 @@ def open_transfer_manager(s3: Any, os_utils: Any = None) -> Any:
     """
     Create a transfer manager for a ``with`` block.  All its threads end before the block is left.
 
-    Args:
-        s3: The S3 client.
-        os_utils: The object with which s3transfer opens files, an ``OSUtils``; ``None`` for the default.
+    It opens files with ``os_utils``, an ``OSUtils`` of s3transfer; ``None`` for the default.
     """
     from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415 - optional dependency
 
@@ -59,12 +57,7 @@ def open_transfer_manager(s3: Any, os_utils: Any = None) -> Any:
 
 
 def check_callback(callback: Callable[..., object] | None, parameter: str) -> None:
-    """
-    Check that a callback of the caller can be called.
-
-    Raises:
-        TypeError: `callback` is neither callable nor ``None``.
-    """
+    """Raise `TypeError` if a callback of the caller is neither callable nor ``None``."""
     if callback is not None and not callable(callback):
         raise TypeError(f"{parameter}: must be callable, not {type(callback).__name__}")
 

@@ -85,19 +85,9 @@ class Entry:
 
 def read_entries(file: BinaryIO, size: int, limits: ArchiveLimits, tree: Tree) -> list[Entry]:
     """
-    Read and check all entries of an archive, and add each to the tree.
+    Read and check all entries of an archive, and return them in the order of their data in the archive.
 
-    Args:
-        file: The archive.
-        size: The size of the archive in bytes.
-        limits: What the archive may contain.
-        tree: An empty tree.  Each entry is stored as the `content` of its node.
-
-    Returns:
-        The entries, in the order of their data in the archive.
-
-    Raises:
-        cp_thirdparty.exceptions.UnsafeArchiveError: The archive breaks a rule.
+    Each entry is added to the empty tree, and stored as the `content` of its node.
     """
     central_directory = find_directory(file, size)
     records = read_records(file, central_directory, limits)
@@ -166,12 +156,7 @@ def _entry(file: BinaryIO, record: Record, node: Node, end: int, *, is_last: boo
     Compare a record of the central directory with its local header, check the bytes after its data, and return the
     entry.
 
-    Args:
-        file: The archive.
-        record: The record.  It states the offset of the local header.
-        node: The node of the entry in the tree.
-        end: The offset of the next entry, or of the central directory after the last entry.
-        is_last: Whether this is the last entry.
+    ``end`` is the offset of the next entry, or of the central directory after the last entry.
     """
     length, is_streamed, needs_descriptor = _check_local_header(file, record, end)
     data_offset = record.offset + length

@@ -76,17 +76,7 @@ class Record:
 
 
 def read_records(file: BinaryIO, central_directory: CentralDirectory, limits: ArchiveLimits) -> list[Record]:
-    """
-    Read the records of the central directory, and return them in the order of their data in the archive.
-
-    Args:
-        file: The archive.
-        central_directory: The position of the central directory.
-        limits: What the archive may contain.
-
-    Raises:
-        cp_thirdparty.exceptions.UnsafeArchiveError: The central directory breaks a rule.
-    """
+    """Read the records of the central directory, and return them in the order of their data in the archive."""
     if central_directory.count > limits.max_entries:
         raise rule_error(rules.ENTRIES, "", limits)
     length = central_directory.end - central_directory.begin

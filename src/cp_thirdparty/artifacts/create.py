@@ -130,13 +130,8 @@ def write_archive(
     """
     Create an archive, as `create_archive` does, with checked arguments.
 
-    Args:
-        source: Path of the directory to archive.
-        target: The path of the archive if `file` is ``None``; otherwise the directory that contains `file`.
-        limits: What the archive may contain.
-        reporter: Reports the bytes that were read, and raises an error if the creation must be aborted.
-        on_skip: Called with the error of each entry that is not put into the archive.
-        file: The open temporary file to write the archive to; ``None`` to create a file at `target`.
+    If ``file`` is ``None``, the archive is a new file at ``target``.  Otherwise it is written to ``file``, an open
+    temporary file in the directory ``target``.
 
     Raises:
         cp_thirdparty.exceptions.ArtifactError: As `create_archive` does.
@@ -351,16 +346,9 @@ class _ArchiveWriter:
 
 def _read_source(path: LocalPath, read: Callable[[], _T]) -> _T:
     """
-    Call a function that reads from the source directory, and convert its `OSError` into an error that names `path`.
+    Call a function that reads from the source directory; raise its `OSError` as an `ArtifactFileError` with the path.
 
     All other errors of the operating system are converted by `write_archive`, which names the archive in them.
-
-    Args:
-        path: The path that is read.
-        read: The function.
-
-    Raises:
-        cp_thirdparty.exceptions.ArtifactFileError: The path cannot be read.
     """
     try:
         return read()
