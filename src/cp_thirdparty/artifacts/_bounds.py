@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from cp_thirdparty._core.call import SENDING, Call, CallStoppedError, now
+from cp_thirdparty._core.call import MAX_BODY_BYTES, SENDING, Call, CallStoppedError, now
 from cp_thirdparty.exceptions import InvalidRequestError
 
 # The default limit of one transfer.  It is CodePipeline's default timeout of a job: after it, CodePipeline does not
@@ -38,10 +38,12 @@ class TransferCall(Call):
     An activity is a transfer, an extraction of an archive, or a creation of an archive.
 
     Attributes:
+        bytes_left: How many more bytes of the response are accepted.
         is_cancelled: Returns whether the job was cancelled.
         activity: The name of the activity in error messages.
     """
 
+    bytes_left: int = MAX_BODY_BYTES  # declared again, because pyright requires it in a class that assigns it
     is_cancelled: Callable[[], bool]
     activity: Activity = "transfer"
 
