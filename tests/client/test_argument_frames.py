@@ -295,7 +295,7 @@ def _secret_parameters(function: Callable[..., object]) -> set[str]:
 
 
 _INCOMPLETE: dict[str, Callable[[], object]] = {
-    "Continued": lambda: Continued(state=object()),
+    "Continued": lambda: Continued(state=object()),  # type: ignore[call-overload]
     "Continued with both": lambda: Continued(state=object(), continuation_token="token"),  # type: ignore[call-overload]
     "Delay": lambda: Delay("no"),  # type: ignore[arg-type]
     "JobScope": lambda: JobScope(region_name="", endpoint_url=1, action_type_id=_ACTION_TYPE),  # type: ignore[arg-type]

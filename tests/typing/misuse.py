@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import os
 
+import attrs
+
 from cp_thirdparty import (
     ActionConfiguration,
     ActionTypeId,
     Artifact,
+    Continued,
     ExecutionDetails,
     FailureDetails,
     FailureType,
@@ -148,6 +151,23 @@ def documents(details: JobDetails) -> None:
     structure_configuration(details.data.action_configuration)  # E: mypy pyright ty
 
 
+@attrs.frozen
+class State:
+    """A state of a job."""
+
+    run_id: str
+
+
+def states() -> None:
+    """Continue with what is not a state."""
+    Continued(state={"run_id": "r"})  # E: mypy pyright ty
+    Continued(state="r")  # E: mypy pyright ty
+    Continued(state=State)  # E: mypy pyright ty
+    Continued(state=[State("r")])  # E: mypy pyright ty
+    Continued(state=None)  # E: mypy pyright ty
+    Continued(state=State("r"), continuation_token="t")  # E: mypy pyright ty
+
+
 def errors(error: exceptions.ServiceError, invalid: exceptions.InvalidRequestError) -> None:
     """Read what an error does not have, or has not surely."""
     takes_text(error.status_code)  # E: mypy pyright ty
@@ -162,5 +182,5 @@ def right(client: ThirdPartyJobClient, details: JobDetails, secret: SecretStr) -
     if details.data.action_configuration is not None:
         takes_text(details.data.action_configuration.configuration["A"].get_secret_value())
     status = client.acknowledge_third_party_job(details.id, nonce=details.nonce, client_token=secret)
-    print(secret == details.data.configuration["A"], status == "InProgress")
+    print(secret == details.data.configuration["A"], status == "InProgress", Continued(state=State("r")))
     return status if status == JobStatus.IN_PROGRESS else ""

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Generic, Literal, TypeVar
 
 import attrs
+import pydantic
 from typing_extensions import assert_type
 
 from cp_thirdparty import (
@@ -97,6 +99,43 @@ class Scan:
     """A partner's configuration."""
 
     project_name: str
+
+
+_T = TypeVar("_T")
+
+
+@attrs.define(eq=False)
+class MutableState:
+    """A state of a job, as are the classes below."""
+
+    name: str
+
+
+@attrs.frozen
+class GenericState(Generic[_T]):
+    """An attrs class with a type variable."""
+
+    name: _T
+
+
+@dataclasses.dataclass
+class DataclassState:
+    """A dataclass."""
+
+    name: str
+
+
+class PydanticState(pydantic.BaseModel):
+    """A model of pydantic."""
+
+    name: str
+
+
+@pydantic.dataclasses.dataclass
+class PydanticDataclassState:
+    """A dataclass of pydantic."""
+
+    name: str
 
 
 def _state(job: Job[Scan]) -> None:
@@ -532,6 +571,11 @@ def _continued(
         Continued,
     )
     assert_type(Continued(state=Scan("p"), execution_details=execution_details), Continued)
+    assert_type(Continued(state=MutableState("p")), Continued)
+    assert_type(Continued(state=GenericState("p")), Continued)
+    assert_type(Continued(state=DataclassState("p")), Continued)
+    assert_type(Continued(state=PydanticState(name="p")), Continued)
+    assert_type(Continued(state=PydanticDataclassState("p")), Continued)
     assert_type(one.continuation_token, str)
     assert_type(one.current_revision, CurrentRevision | None)
     assert_type(one.execution_details, ExecutionDetails | None)

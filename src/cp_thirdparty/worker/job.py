@@ -123,8 +123,8 @@ class Job(Generic[_ConfigurationT_co]):
 
         .. versionadded:: 0.2.0
         """
-        token = self.continuation_token
-        return None if token is None else decode_state(token, model, upgrade, self.id)
+        state: _StateT | None = decode_state(self.continuation_token, model, upgrade, self.id)
+        return state
 
     @property
     def artifacts(self) -> ArtifactStore:

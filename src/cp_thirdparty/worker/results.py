@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, overload
+from typing import Any, ClassVar, Protocol, TypeAlias, overload
 
 import attrs
 
@@ -54,6 +54,18 @@ class Succeeded:
     )
 
 
+class _AttrsObject(Protocol):
+    __attrs_attrs__: ClassVar[Any]
+
+
+class _DataclassObject(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class _PydanticObject(Protocol):
+    __pydantic_complete__: ClassVar[bool]
+
+
 @hide_init_arguments
 @attrs.frozen(kw_only=True, weakref_slot=False, init=False)
 class Continued:
@@ -79,7 +91,7 @@ class Continued:
         cp_thirdparty.exceptions.InvalidRequestError: The token, or the token of the state, breaks a limit of
             CodePipeline.
         TypeError: An argument has a wrong type, or the state has a value that cannot be converted to JSON and back,
-            such as a secret.
+            such as a secret.  The message has the name of the field.
     """
 
     continuation_token: str = attrs.field(validator=verify(limits.check_text, limits.CONTINUATION_TOKEN))
@@ -99,7 +111,7 @@ class Continued:
     def __init__(
         self,
         *,
-        state: object,
+        state: _AttrsObject | _DataclassObject | _PydanticObject,
         current_revision: CurrentRevision | None = None,
         execution_details: ExecutionDetails | None = None,
     ) -> None: ...

@@ -1,0 +1,196 @@
+"""Write the object of a state as JSON and read it; find what JSON does not keep."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import json
+import typing
+from collections import Counter
+from collections.abc import Iterator, Mapping, MutableMapping
+from datetime import time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import attrs
+
+from cp_thirdparty._structuring.configuration_fields import has_fields, is_pydantic
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+
+def write_json(value: object, kind: Any) -> str:
+    document = _converter().unstructure(value, unstructure_as=kind)
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def read_json(document: Any, kind: Any) -> Any:
+    """Return the value of a type from a parsed JSON value; raise any error if it does not fit."""
+    return _converter().structure(document, kind)
+
+
+@functools.cache
+def _converter() -> Converter:
+    from cattrs.preconf.json import make_converter  # noqa: PLC0415 - only continued jobs need it
+
+    converter = make_converter(forbid_extra_keys=True, detailed_validation=False)
+    # cattrs also uses the hook of a class for its subclasses, such as an enumeration of strings.
+    for json_type in (str, int, float, bool):
+        converter.register_structure_hook(json_type, functools.partial(_read_primitive, json_type))
+    for kind in (UUID, Decimal):
+        converter.register_unstructure_hook(kind, str)
+        converter.register_structure_hook(kind, functools.partial(_read_primitive, str))
+    converter.register_unstructure_hook(time, time.isoformat)
+    converter.register_structure_hook(time, lambda value, _: time.fromisoformat(value))
+    converter.register_unstructure_hook(timedelta, timedelta.total_seconds)
+    converter.register_structure_hook(timedelta, lambda value, _: timedelta(seconds=value))
+    converter.register_structure_hook_factory(_has_keys, _mapping_hook)
+    converter.register_unstructure_hook_func(is_pydantic, _write_pydantic)
+    converter.register_structure_hook_func(is_pydantic, _read_pydantic)
+    return converter
+
+
+def _read_primitive(json_type: type[Any], value: object, kind: type[Any]) -> object:
+    # cattrs itself would convert values of other types.
+    if type(value) is not json_type and not (json_type is float and type(value) is int):
+        raise TypeError
+    return value if kind is json_type else kind(value)
+
+
+def _has_keys(kind: Any) -> bool:
+    return typing.get_origin(kind) in (dict, Mapping, MutableMapping) and len(typing.get_args(kind)) > 1
+
+
+def _mapping_hook(kind: Any) -> Any:
+    """Return a hook that also reads keys of other types than strings; JSON writes the key 5 as ``"5"``."""
+    key_type, value_type = typing.get_args(kind)
+
+    def read_key(key: Any) -> Any:
+        try:
+            return read_json(key, key_type)
+        except Exception:  # noqa: BLE001 - the error depends on the type
+            return read_json(json.loads(key), key_type)
+
+    return lambda document, _: {read_key(key): read_json(value, value_type) for key, value in document.items()}
+
+
+# --- models of pydantic
+
+
+def _write_pydantic(model: Any) -> Any:
+    # `round_trip` leaves out computed fields.  A warning would have the value of a field.
+    return model.model_dump(mode="json", by_alias=False, round_trip=True, warnings=False)
+
+
+def _read_pydantic(document: Any, kind: Any) -> Any:
+    """Return the model of a document with the names of the fields; raise an error if it has a field more."""
+    text = json.dumps(document)
+    has_names = "by_name" in inspect.signature(kind.model_validate_json).parameters  # since pydantic 2.11
+    names = {"by_name": True, "by_alias": False} if has_names else {}
+    read = kind.model_validate_json(text, **names)
+    # A model ignores fields that it does not have, unless its configuration forbids or keeps them.
+    unknown = Counter(_members(json.loads(text))) - Counter(_members(_write_pydantic(read)))
+    if unknown:
+        from cattrs import ForbiddenExtraKeysError  # noqa: PLC0415 - only continued jobs need it
+
+        raise ForbiddenExtraKeysError(None, kind, {place[-1] for place in unknown})
+    return read
+
+
+def _members(document: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the names that lead to each member of each object; items of arrays, which may be sets, have no numbers."""
+    if isinstance(document, dict):
+        for name, value in document.items():
+            yield (*place, name)
+            yield from _members(value, (*place, name))
+    elif isinstance(document, list):
+        for item in document:
+            yield from _members(item, place)
+
+
+# --- what JSON does not keep
+
+
+def find_difference(state: object, read: object) -> str | None:
+    """
+    Return the name of the first field whose value is not the same; an empty string for another difference.
+
+    All fields are compared, also those that ``__eq__`` of the class leaves out.
+    """
+    for (place, first), (_, second) in zip(_leaves(state), _leaves(read), strict=False):
+        if first != second:
+            return place
+    # Objects without ``__eq__`` cannot be compared.
+    is_same = type(state).__eq__ is object.__eq__ or state == read
+    return None if is_same else ""
+
+
+def find_secret(state: object, place: str) -> str | None:
+    """Return the name of the first field with a secret that is the field of a name, or a part of it."""
+    try:
+        secrets = (name for name, leaf in _leaves(state) if hasattr(leaf, "get_secret_value"))
+        return next((name for name in secrets if not place or f"{name}.".startswith(f"{place}.")), None)
+    except Exception:  # noqa: BLE001 - code of the partner, or an object that contains itself
+        return None
+
+
+def find_failure(state: object, error: Exception) -> str:
+    """Return the name of the first field that is not written or not read; an empty string if it is unknown."""
+    model: Any = type(state)
+    try:
+        if is_pydantic(model):
+            names = [one["loc"][0] for one in getattr(error, "errors", list)() if one["loc"]]
+            return next((name for name in names if name in model.model_fields), "")
+        hints = typing.get_type_hints(model, include_extras=True)
+        for field in _declared_fields(model):
+            kind = hints[field.name]
+            # The values of type variables are known only to cattrs.
+            if field.init and not isinstance(kind, typing.TypeVar) and not _is_kept(getattr(state, field.name), kind):
+                return str(field.name)
+    except Exception:  # noqa: BLE001 - code of the partner
+        return ""
+    return ""
+
+
+def _is_kept(value: object, kind: Any) -> bool:
+    try:
+        read_json(json.loads(write_json(value, kind)), kind)
+    except Exception:  # noqa: BLE001 - the caller reports the error
+        return False
+    return True
+
+
+def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the classes of nested objects, the sizes of containers and all other values, with the names of fields."""
+    if has_fields(type(value)):
+        yield place, type(value)
+        for name, part in _field_values(value):
+            yield from _leaves(part, f"{place}.{name}" if place else name)
+    elif isinstance(value, Mapping):
+        yield place, (Mapping, len(value))
+        for key, part in value.items():
+            yield place, key
+            yield from _leaves(part, place)
+    elif isinstance(value, (list, tuple)):
+        yield place, (isinstance(value, list), len(value))
+        for part in value:
+            yield from _leaves(part, place)
+    else:
+        yield place, value
+
+
+def _field_values(value: Any) -> Iterator[tuple[str, object]]:
+    if is_pydantic(type(value)):
+        yield from ((name, getattr(value, name)) for name in type(value).model_fields)
+        yield "model_extra", value.model_extra
+        yield "__pydantic_private__", value.__pydantic_private__
+    else:
+        # An attribute without a default is absent until the class assigns it.
+        yield from ((field.name, getattr(value, field.name, None)) for field in _declared_fields(type(value)))
+
+
+def _declared_fields(model: Any) -> tuple[Any, ...]:
+    return attrs.fields(model) if attrs.has(model) else dataclasses.fields(model)

@@ -1,0 +1,462 @@
+"""The values that a state of `Continued(state=...)` may have, and the errors that name the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import sys
+import threading
+import types
+from collections.abc import Mapping
+from datetime import time, timedelta, timezone
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import attrs
+import pytest
+from support.worker_service import AnyJob
+
+from cp_thirdparty import ActionCategory, Continued, FailureType, Job, SecretStr
+from cp_thirdparty._structuring.state import _checksum
+from cp_thirdparty.exceptions import ContinuationStateError
+from cp_thirdparty.models import ThirdPartyJob
+from cp_thirdparty.testing import samples
+
+_MARKER = "xMARKERx"
+
+
+class Plain(enum.Enum):
+    """An enumeration whose members are not numbers, but have numbers."""
+
+    ONE = 1
+
+
+class Phase(str, enum.Enum):
+    """An enumeration of strings."""
+
+    UPLOAD = "upload"
+
+
+class Level(enum.IntEnum):
+    """An enumeration of integers."""
+
+    HIGH = 3
+
+
+class Options(enum.IntFlag):
+    """Flags."""
+
+    FAST = 1
+    FULL = 2
+
+
+class RunId(str):
+    """A string of its own class."""
+
+    __slots__ = ()
+
+
+_T = TypeVar("_T")
+
+
+@attrs.frozen
+class Holder(Generic[_T]):
+    """A class with a type variable."""
+
+    value: _T
+
+
+@attrs.frozen
+class HolderOfInt(Holder[int]):
+    """A class that gives the type variable a type."""
+
+    other: int
+
+
+def _job(token: str | None) -> AnyJob:
+    details = samples.job_details(continuation_token=token)
+    return Job(
+        ThirdPartyJob(client_id="client-1", job_id=details.id),
+        details,
+        None,
+        open_artifacts=lambda: pytest.fail("no artifacts"),
+        seconds_left=60,
+        cancelled=threading.Event(),
+        stopping=threading.Event(),
+    )
+
+
+def _token(state: Any) -> str:
+    return Continued(state=state).continuation_token
+
+
+def _restore(state: Any) -> Any:
+    return _job(_token(state)).state(type(state))
+
+
+def _problem_of(state: Any) -> str:
+    """Return what the error reports about a state that cannot be kept; it has no value of the state."""
+    with pytest.raises(TypeError) as caught:
+        Continued(state=state)
+    assert _MARKER not in repr([caught.value, caught.value.__cause__, caught.value.__context__])
+    before, _, problem = str(caught.value).partition(" cannot be kept: ")
+    assert before == f"state: an object of {type(state).__qualname__}"
+    return problem
+
+
+@pytest.fixture
+def pydantic() -> types.ModuleType:
+    """Give pydantic, which is not a dependency."""
+    module: types.ModuleType = pytest.importorskip("pydantic", reason="pydantic has no wheel for this Python")
+    return module
+
+
+# --- types -----------------------------------------------------------------------------------------------------------
+
+
+_VALUES: list[tuple[Any, Any]] = [
+    (Plain, Plain.ONE),
+    (Phase, Phase.UPLOAD),
+    (Level, Level.HIGH),
+    (Options, Options.FAST | Options.FULL),
+    (FailureType, FailureType.JOB_FAILED),
+    (ActionCategory, ActionCategory.TEST),
+    (ActionCategory, ActionCategory("New")),
+    (list[Phase], [Phase.UPLOAD]),
+    (tuple[Level, ...], (Level.HIGH,)),
+    (Phase | None, Phase.UPLOAD),
+    (Level | None, None),
+    (dict[Phase, Level], {Phase.UPLOAD: Level.HIGH}),
+    (dict[Level, Phase], {Level.HIGH: Phase.UPLOAD}),
+    (dict[str, Phase], {"3": Phase.UPLOAD}),
+    (dict[int, str], {1: "a", -2: "b"}),
+    (dict[bool, str], {True: "a"}),
+    (dict[float, str], {1.5: "a"}),
+    (dict[UUID, list[dict[int, int]]], {UUID(int=1): [{1: 2}]}),
+    (Mapping[int, str], {1: "a"}),
+    (dict[str, Any], {"a": [{"b": None}]}),
+    (time, time(1, 2, 3, 4, timezone(timedelta(hours=2)))),
+    (time | None, time(1)),
+    (UUID, UUID(int=5)),
+    (Decimal, Decimal("1.10")),
+]
+if sys.version_info >= (3, 11):
+    _NEW = enum.StrEnum("_NEW", {"UPLOAD": "upload"})
+    _VALUES.append((_NEW, _NEW("upload")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), _VALUES, ids=[f"{kind}-{number}" for number, (kind, _) in enumerate(_VALUES)]
+)
+@pytest.mark.parametrize("library", ["attrs", "dataclasses", "pydantic"])
+def test_a_value_is_restored(library: str, kind: Any, value: Any) -> None:
+    """Each type is restored in classes of each library."""
+    if library == "attrs":
+        model: Any = attrs.make_class("State", {"value": attrs.field(type=kind)})
+    elif library == "dataclasses":
+        model = dataclasses.make_dataclass("State", [("value", kind)])
+    else:
+        pydantic = pytest.importorskip("pydantic", reason="pydantic has no wheel for this Python")
+        model = pydantic.create_model("State", value=(kind, ...))
+    read = _restore(model(value=value))
+    assert (type(read.value), read) == (type(value), model(value=value))
+
+
+@pytest.mark.parametrize(("kind", "value"), [(RunId, RunId("run-1")), (dict[Plain, int], {Plain.ONE: 1})], ids=str)
+def test_a_value_that_pydantic_does_not_read_is_restored(kind: Any, value: Any) -> None:
+    """A class derived from a string gets the string, and a key that is not a string is read from one."""
+    model: Any = attrs.make_class("State", {"value": attrs.field(type=kind)})
+    read = _restore(model(value))
+    assert (type(read.value), read) == (type(value), model(value))
+
+
+@pytest.mark.parametrize("value", [{1: "a"}, {1: "a", "1": "b"}], ids=str)
+def test_a_key_that_could_be_a_string_is_refused(value: Any) -> None:
+    """JSON does not keep whether a key was a string."""
+    model: Any = attrs.make_class("State", {"value": attrs.field(type=dict[int | str, str])})
+    assert _problem_of(model(value)).startswith("field 'value' ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "document"),
+    [
+        (Phase, '"other"'),
+        (Phase, "1"),
+        (Level, '"3"'),
+        (Level, "true"),
+        (Level, "4"),
+        (time, "1"),
+        (UUID, "5"),
+        (Decimal, "1"),
+        (dict[int, int], '{"x":1}'),
+        (dict[int, int], '{"\\"1\\"":1}'),
+        (dict[int, int], "[1]"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(kind: Any, document: str) -> None:
+    """A value is never converted to the type of a field."""
+    model: Any = attrs.make_class("State", {"value": attrs.field(type=kind)})
+    with pytest.raises(ContinuationStateError, match=r"the continuation state does not fit State \("):
+        _job(_forge(f'{{"value":{document}}}')).state(model)
+
+
+# --- models of pydantic ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["state", "dataclass", "model", "list", "dict"])
+def test_a_member_that_a_model_does_not_have_is_refused(pydantic: Any, place: str) -> None:
+    """A state of a newer class is not read in part, although a model ignores other fields."""
+
+    def wrap(step: Any) -> Any:
+        if place == "state":
+            return step
+        if place == "dataclass":
+            return dataclasses.make_dataclass("State", [("step", step)])
+        kind = {"model": step, "list": list[step], "dict": dict[str, step]}[place]
+        return pydantic.create_model("State", step=(kind, ...))
+
+    old = pydantic.create_model("Old", run_id=(str, ...))
+    new = pydantic.create_model("New", run_id=(str, ...), done=(int, 0))
+    step = new(run_id="r")
+    value = {"list": [step], "dict": {"a": step}}.get(place, step)
+    token = _token(step if place == "state" else wrap(new)(step=value))
+    with pytest.raises(ContinuationStateError, match=r"does not fit \w+ \(ForbiddenExtraKeysError\); a changed class"):
+        _job(token).state(wrap(old))
+    assert _job(token).state(wrap(new)) is not None
+
+
+def test_a_default_of_a_model_is_used(pydantic: Any) -> None:
+    """A newer class reads a state without a field that has a default."""
+    old = pydantic.create_model("Old", run_id=(str, ...))
+    new = pydantic.create_model("New", run_id=(str, ...), done=(list[str], []))
+    assert _job(_token(old(run_id="r"))).state(new) == new(run_id="r", done=[])
+
+
+def test_other_fields_of_a_model_are_kept(pydantic: Any) -> None:
+    """A model may allow fields that its class does not have."""
+    model = pydantic.create_model("Model", __config__=pydantic.ConfigDict(extra="allow"), run_id=(str, ...))
+    state = model(run_id="r", other=[{"a": 1}])
+    assert _restore(state) == state
+
+
+def test_a_computed_field_is_not_written(pydantic: Any) -> None:
+    """The model computes it again, also if it forbids other fields."""
+
+    class Model(pydantic.BaseModel):  # type: ignore[misc] # pydantic is of type Any
+        model_config = pydantic.ConfigDict(extra="forbid")
+        parts: int
+
+    computed = pydantic.computed_field(return_type=int)(property(lambda self: self.parts * 2))
+    model = type("Computed", (Model,), {"double": computed})
+    assert _token(model(parts=1)).endswith(':{"parts":1}')
+    assert _restore(model(parts=1)).double == 2
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"alias": "runId"},
+        {"validation_alias": "runId"},
+        {"serialization_alias": "runId"},
+        {"validation_alias": "runId", "serialization_alias": "RUN"},
+        {"alias": "other"},
+    ],
+    ids=str,
+)
+def test_an_alias_is_not_used(pydantic: Any, names: dict[str, str], *, is_nested: bool) -> None:
+    """A token has the names of the fields, which the class itself can always read."""
+    model = pydantic.create_model(
+        "Model", run_id=(str, pydantic.Field(**names)), other=(int, pydantic.Field(5, alias="x"))
+    )
+    state = model.model_validate({"run_id": "r"}, by_name=True)
+    if is_nested:
+        steps: Any = list[model]  # type: ignore[valid-type]
+        state = pydantic.create_model("Outer", steps=(steps, ...))(steps=[state])
+    assert '"run_id":"r","other":5' in _token(state)
+    assert _restore(state) == state
+
+
+def test_a_wrong_value_of_a_model_is_no_warning(pydantic: Any) -> None:
+    """A warning of pydantic would have the value."""
+    model = pydantic.create_model("Model", run_id=(int, ...))
+    assert _problem_of(model.model_construct(run_id=_MARKER)).startswith("field 'run_id' cannot be written as JSON, ")
+
+
+# --- values that are lost --------------------------------------------------------------------------------------------
+
+
+@attrs.define(eq=False)
+class Uncompared:
+    """A class without a comparison."""
+
+    run_id: str
+    done: int = attrs.field(init=False, default=0)
+    other: int = attrs.field(init=False)
+
+
+@dataclasses.dataclass
+class PartlyCompared:
+    """A class that does not compare all fields."""
+
+    run_id: str
+    hidden: Any = dataclasses.field(default=None, compare=False)
+    done: int = dataclasses.field(default=0, init=False, compare=False)
+
+
+@attrs.define(eq=False)
+class Equal:
+    """A class whose objects are all equal."""
+
+    run_id: str
+    done: int = attrs.field(init=False, default=0)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare nothing."""
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@attrs.define(eq=False)
+class NotComparable:
+    """A class whose comparison fails."""
+
+    run_id: str
+
+    def __eq__(self, other: object) -> bool:
+        """Fail with the value."""
+        raise RuntimeError(self.run_id)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@attrs.define(eq=False)
+class Unequal:
+    """A class that compares what is not a field."""
+
+    run_id: str
+
+    def __eq__(self, other: object) -> bool:
+        """Compare identities."""
+        return self is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@attrs.frozen
+class Outer:
+    """A class with other objects."""
+
+    step: Any
+    steps: list[PartlyCompared] = attrs.field(factory=list)
+
+
+def _changed(state: Any) -> Any:
+    state.done = 7
+    return state
+
+
+_LOST = "is not the same after it was written as JSON and read"
+_FAILED = "cannot be written as JSON, read and compared"
+_SECRET = "has a secret, and a continuation token is not treated as one"
+
+
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [
+        (_changed(Uncompared("r")), f"field 'done' {_LOST}"),
+        (_changed(PartlyCompared("r")), f"field 'done' {_LOST}"),
+        (_changed(Equal("r")), f"field 'done' {_LOST}"),
+        (PartlyCompared("r", (1, 2)), f"field 'hidden' {_LOST}"),
+        (PartlyCompared("r", {"a": [(1, 2)]}), f"field 'hidden' {_LOST}"),
+        (Outer(None, [PartlyCompared("r"), _changed(PartlyCompared("r"))]), f"field 'steps.done' {_LOST}"),
+        (Outer({"a": PartlyCompared("r")}), f"field 'step' {_LOST}"),
+        (Unequal("r"), f"it {_LOST}"),
+        (NotComparable(_MARKER), f"it {_FAILED} (RuntimeError)"),
+        (Outer(object()), f"field 'step' {_FAILED} (TypeError)"),
+        (Outer(float("nan")), f"field 'step' {_FAILED} (ValueError)"),
+        (Outer(None, steps=None), f"field 'steps' {_FAILED} (TypeError)"),  # type: ignore[arg-type]
+        (Outer(SecretStr(_MARKER)), f"field 'step' {_SECRET}"),
+        (Outer([{"a": SecretStr(_MARKER)}]), f"field 'step' {_SECRET}"),
+        (Outer(None, [PartlyCompared("r", SecretStr(_MARKER))]), f"field 'steps.hidden' {_SECRET}"),
+        (Holder(1), f"it {_FAILED} (StructureHandlerNotFoundError)"),
+        (HolderOfInt(1, object()), f"field 'other' {_FAILED} (TypeError)"),  # type: ignore[arg-type]
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_value_that_would_be_lost_is_named(state: Any, problem: str) -> None:
+    """All fields are compared, also those that the class does not compare, and the error has the name of the field."""
+    assert _problem_of(state) == problem
+
+
+def test_what_is_not_compared_is_restored() -> None:
+    """A field that the class does not compare may be restored."""
+    state = PartlyCompared("r", {"a": [1, None]})
+    assert _restore(state).hidden == state.hidden
+    assert _restore(Uncompared("r")).run_id == "r"
+
+
+def test_an_object_that_contains_itself_is_refused() -> None:
+    """The search for the reason ends."""
+    state = PartlyCompared("r")
+    state.hidden = state
+    assert _problem_of(state) == f"field 'hidden' {_FAILED} (RecursionError)"
+
+
+def test_a_type_that_cannot_be_found_is_refused() -> None:
+    """The error has no name of a field if the types are unknown."""
+    missing: Any = "Missing"
+    state: Any = attrs.make_class("State", {"value": attrs.field(type=missing)})(1)
+    assert _problem_of(state) == f"it {_FAILED} (NameError)"
+
+
+def test_a_value_of_a_model_that_would_be_lost_is_named(pydantic: Any) -> None:
+    """Masked secrets, excluded fields and private attributes are not restored."""
+
+    class Model(pydantic.BaseModel):  # type: ignore[misc] # pydantic is of type Any
+        key: Any = None
+        hidden: int = pydantic.Field(5, exclude=True)
+        _cache: int = pydantic.PrivateAttr(1)
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = None  # type: ignore[assignment]
+
+    private = Model()
+    private._cache = 2
+    for state, problem in [
+        (Model(key=pydantic.SecretStr(_MARKER)), f"field 'key' {_SECRET}"),
+        (Model(key=[SecretStr(_MARKER)]), f"field 'key' {_SECRET}"),
+        (PartlyCompared("r", Model(key=pydantic.SecretStr(_MARKER))), f"field 'hidden.key' {_SECRET}"),
+        (Model(hidden=6), f"field 'hidden' {_LOST}"),
+        (private, f"field '__pydantic_private__' {_LOST}"),
+        (Model(key=object()), f"it {_FAILED} (PydanticSerializationError)"),
+    ]:
+        assert _problem_of(state) == problem
+    assert _restore(Model(key="k")).key == "k"
+
+
+# --- tokens and classes ----------------------------------------------------------------------------------------------
+
+
+def _forge(text: str) -> str:
+    return f"cp-state1:1:{_checksum(1, text)}:{text}"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 1990, "9" * 1990, '{"run_id":"r"}}'], ids=lambda text: text[:2])
+def test_a_forged_token_is_refused(text: str) -> None:
+    """A correct checksum does not make correct JSON."""
+    with pytest.raises(
+        ContinuationStateError, match=r"^the continuation (token has no correct JSON|state does not fit)"
+    ):
+        _job(_forge(text)).state(PartlyCompared)
+
+
+@pytest.mark.parametrize("model", [dict, int, "Scan", None, list[int]], ids=str)
+def test_a_wrong_class_is_refused_in_the_first_job(model: Any) -> None:
+    """The mistake is seen before any work was done."""
+    with pytest.raises(TypeError, match="state: must be of an attrs class, a dataclass or a pydantic model, not "):
+        _job(None).state(model)
