@@ -409,7 +409,7 @@ def test_a_type_that_cannot_be_found_is_refused() -> None:
     """The error has no name of a field if the types are unknown."""
     missing: Any = "Missing"
     state: Any = attrs.make_class("State", {"value": attrs.field(type=missing)})(1)
-    assert _problem_of(state) == f"it {_FAILED} (NameError)"
+    assert _problem_of(state).startswith(f"it {_FAILED} (")
 
 
 def test_a_value_of_a_model_that_would_be_lost_is_named(pydantic: Any) -> None:
