@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -107,6 +108,31 @@ def test_the_exception_of_a_handler_leaves_as_it_is(event: str, kind: str, serve
     assert not any(module.startswith(("botocore", "aiobotocore")) for module in modules)
     assert (raised.__cause__, raised.__context__) == (None, None)
     # The arguments of a handler hold the request: its frame is the caller's own.
+    frames = [frame for frame in reachable_frames(raised) if frame.f_globals["__name__"] != __name__]
+    assert "xMARKERx" not in "".join(repr(frame.f_locals) for frame in frames)
+
+
+class _RaisingLogHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - it only raises
+        raise HookError
+
+
+@both.each_kind
+@pytest.mark.parametrize("name", ["botocore.hooks", "botocore.endpoint", "botocore.auth", "botocore.parsers"])
+def test_the_exception_of_a_log_handler_leaves_as_it_is(name: str, kind: str, server: ScriptedServer) -> None:
+    """It is not an error of a request, and has no frame of botocore and of `logging`, whose arguments have secrets."""
+    client = _client(kind, server.endpoint_url)
+    logger, handler = logging.getLogger(name), _RaisingLogHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        raised = _call(client, HookError)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    modules = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(raised.__traceback__)]
+    assert modules[-2:] == ["cp_thirdparty._core.send", __name__]
     frames = [frame for frame in reachable_frames(raised) if frame.f_globals["__name__"] != __name__]
     assert "xMARKERx" not in "".join(repr(frame.f_locals) for frame in frames)
 

@@ -214,8 +214,9 @@ def test_a_hook_that_always_raises_rejects_the_job(service: LocalCodePipeline, m
     assert outcome == Rejected(job=outcome.job, reason="it could not be acknowledged", error="TransportError")
 
 
+@pytest.mark.parametrize("name", ["botocore.hooks", "botocore.endpoint", "botocore.auth"])
 def test_a_log_handler_of_botocore_that_raises_is_named(
-    service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
+    name: str, service: LocalCodePipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A call logs in its thread with the loggers of botocore, so a handler that raises there ends the call."""
     once = Once(RuntimeError(CLIENT_TOKEN))
@@ -224,7 +225,7 @@ def test_a_log_handler_of_botocore_that_raises_is_named(
         def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - it only raises
             once()
 
-    handler, logger = Raising(logging.DEBUG), logging.getLogger("botocore.hooks")
+    handler, logger = Raising(logging.DEBUG), logging.getLogger(name)
     level = logger.level
     worker = JobWorker(service.client, ACTION_TYPE, succeed, client_tokens=TOKENS)
     worker.run_once()  # creates the clients

@@ -1,5 +1,6 @@
 """
-Exceptions that the caller's own code raises during a call: in a handler of a botocore event, in a tracer, or in a stub.
+Exceptions that the caller's own code raises during a call: in a handler of a botocore event or of logs, in a tracer, or
+in a stub.
 
 The client raises these exceptions unchanged.  Their tracebacks begin at the caller's own code: the frames of botocore
 and of this library above it hold secrets, so these frames are cleared and removed from the traceback.
@@ -37,21 +38,22 @@ def find_caller_code(failure: BaseException, operation_name: str) -> TracebackTy
     """
     Return the traceback entry at which the caller's own code begins; ``None`` if botocore raised the exception.
 
-    The function that botocore's event emitter calls is an event handler of the caller.  A tracer is code that runs
-    between a client's method and the frame of the call itself.  If the exception comes from below that frame, botocore
-    raised the exception, and not the tracer.  A tracer may also make other AWS calls; their frames are not the call of
-    ``operation_name``.
+    The function that botocore's event emitter calls is an event handler of the caller, and a function that `logging`
+    calls is a log handler or filter of the caller.  A tracer is code that runs between a client's method and the frame
+    of the call itself.  If the exception comes from below that frame, botocore raised the exception, and not the
+    tracer.  A tracer may also make other AWS calls; their frames are not the call of ``operation_name``.
     """
     entries = _traceback_entries(failure.__traceback__)
     calls = [index for index, entry in enumerate(entries) if _is_call_of(entry, operation_name)]
     if not calls:
         return next((entry for entry in entries if not _is_library(entry)), None)
     for index in range(calls[0], len(entries)):
-        if _is_library(entries[index]) and _function_name(entries[index]) == _EMIT_METHOD:
-            below = [entry for entry in entries[index + 1 :] if _function_name(entry) != "resolve_awaitable"]
-            if not below:
+        is_emitter = _is_library(entries[index]) and _function_name(entries[index]) == _EMIT_METHOD
+        if is_emitter or _is_logging(entries[index]):
+            below = [entry for entry in entries[index + 1 :] if not _is_between(entry)]
+            if is_emitter and not below:
                 return entries[index]  # a handler that is not written in Python, or that does not take the arguments
-            if not _is_library(below[0]):
+            if below and not _is_library(below[0]):
                 return below[0]
     return None
 
@@ -125,6 +127,15 @@ def _function_name(entry: TracebackType) -> str:
 def _module_name(entry: TracebackType) -> str:
     module: str = entry.tb_frame.f_globals.get("__name__", "")
     return module
+
+
+def _is_logging(entry: TracebackType) -> bool:
+    return _module_name(entry) == logging.__name__
+
+
+def _is_between(entry: TracebackType) -> bool:
+    """Return whether an entry is of code between botocore's emitter or a logger and the handler that it calls."""
+    return _is_logging(entry) or _function_name(entry) == "resolve_awaitable"
 
 
 def _is_call_of(entry: TracebackType, operation_name: str) -> bool:
