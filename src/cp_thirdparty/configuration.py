@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar, overload
@@ -11,7 +12,13 @@ from typing_extensions import NotRequired, TypedDict
 from cp_thirdparty._base import limits
 from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty._structuring.class_rules import describe_refusal
-from cp_thirdparty._structuring.configuration_fields import ConfigurationKey, Field, PropertyType, fields_of
+from cp_thirdparty._structuring.configuration_fields import (
+    ConfigurationKey,
+    Field,
+    PropertyType,
+    fields_of,
+    is_settings,
+)
 from cp_thirdparty._structuring.converter import MismatchError
 from cp_thirdparty.exceptions import ConfigurationError, InvalidRequestError
 from cp_thirdparty.models import ActionConfiguration
@@ -61,7 +68,8 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
 
     Args:
         configuration: The configuration of a job; ``None`` counts as an empty one.
-        model: An attrs class, a dataclass or a model of pydantic 2.
+        model: An attrs class, a dataclass or a model of pydantic 2.  A settings class of pydantic-settings reads
+            nothing from the environment, and its ``__init__`` is not called.
 
     Raises:
         cp_thirdparty.exceptions.ConfigurationError: Keys are missing, or values do not fit or are refused by a
@@ -90,11 +98,19 @@ def structure_configuration(configuration: ActionConfiguration | None, model: ty
     if problems:
         raise ConfigurationError(problems)
     try:
-        return model(**arguments)
+        return _create(model, arguments)
     except Exception as error:  # noqa: BLE001 - code of the partner
         failure = error
-    keys = {name: field.key for field in fields for name in (field.name, field.argument)}
-    raise describe_refusal(model, arguments, keys, failure)
+    raise describe_refusal(model, arguments, fields, failure)
+
+
+def _create(model: type[_T], arguments: Mapping[str, Any]) -> _T:
+    if not is_settings(model):
+        return model(**arguments)
+    # The `__init__` of settings would also read the worker's environment, files and command line.
+    instance = model.__new__(model)
+    sys.modules["pydantic"].BaseModel.__init__(instance, **arguments)
+    return instance
 
 
 def check_configuration_class(model: Any) -> None:
@@ -161,7 +177,9 @@ def action_type_properties(
     Return the properties that an action type needs, so that its configuration fills a class.
 
     A field without a default that may not be ``None`` is required.  A field of a secret type, such as `SecretStr`, is
-    secret: CodePipeline shows its value to the worker only.
+    secret.  For custom actions, CodePipeline returns secret values only to workers.  For third-party actions,
+    CodePipeline leaves them out of the logs of CloudTrail.  The description of a property is that of its
+    `ConfigurationKey`, or of its pydantic field.
 
     Args:
         model: The class, as for `structure_configuration`.
@@ -193,7 +211,7 @@ def _broken_limits(fields: tuple[Field, ...], description_length: int) -> Iterat
     if len(fields) > limits.MAX_PROPERTIES:
         yield f"has {len(fields)} fields, and an action type has at most {limits.MAX_PROPERTIES} properties"
     for field in fields:
-        description = field.key_settings.description
+        description = field.description
         if broken := limits.check_text(field.key, limits.CONFIGURATION_KEY):
             yield f"{field.name}: its key {broken}"
         if description is not None and (broken := limits.check_text(description, description_length)):
@@ -215,5 +233,5 @@ def _property(field: Field, *, is_custom: bool) -> Any:
         "secret" if is_custom else "noEcho": field.type.is_secret,
         "queryable": described.queryable,
         **({"type": field.type.property_type} if is_custom else {}),
-        **({} if described.description is None else {"description": described.description}),
+        **({} if field.description is None else {"description": field.description}),
     }

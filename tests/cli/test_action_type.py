@@ -37,6 +37,19 @@ class Divides:
     name: "1 / 0"
 
 @attrs.frozen
+class Größe:
+    name: str
+
+@attrs.frozen
+class Leaves:
+    name: "raise_exit()"
+
+def raise_exit():
+    raise SystemExit(0)
+
+an_object = Scan("a", SecretStr("b"))
+
+@attrs.frozen
 class Many:
     a: int; b: int; c: int; d: int; e: int; f: int; g: int; h: int; i: int; j: int; k: int
 """
@@ -46,8 +59,9 @@ _CUSTOM = ("--action-type-id", "category=Test,owner=Custom,provider=ExampleScan,
 @pytest.fixture
 def _module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write a partner's module into the working directory, which is not in the path of imports."""
-    (tmp_path / "made_for_action_type.py").write_text(_MODULE)
+    (tmp_path / "made_for_action_type.py").write_text(_MODULE, "utf-8")
     (tmp_path / "broken_for_action_type.py").write_text("raise LookupError('secret')")
+    (tmp_path / "program_for_action_type.py").write_text("raise SystemExit(0)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.delitem(sys.modules, "made_for_action_type", raising=False)
@@ -99,9 +113,22 @@ _REFUSED: list[tuple[tuple[str, ...], str]] = [
     ((":Scan",), "MODULE:CLASS: must be a module and a class, such as examplescan.worker:ScanConfiguration"),
     (("no_such_module:Scan",), "MODULE:CLASS: there is no module no_such_module"),
     (("broken_for_action_type:Scan",), "MODULE:CLASS: the import of the module raises LookupError"),
+    (("program_for_action_type:Scan",), "MODULE:CLASS: the import of the module raises SystemExit"),
+    ((f"{_MADE}Leaves",), "MODULE:CLASS: the annotations of Leaves raise SystemExit"),
+    ((f"{_MADE}Größe",), "--action-type-id: provider: must have only letters, digits, '_' and '-'"),
+    (
+        (f"{_MADE}Scan", "--action-type-id", "category=Test,owner=Custom,provider=X Y,version=1"),
+        "--action-type-id: provider: must have only letters, digits, '_' and '-'",
+    ),
+    ((f"{_MADE}Scan", "--polling-account", "12345"), "--polling-account: must be the 12 digits of an AWS account"),
+    (
+        (f"{_MADE}Scan", *_CUSTOM, "--polling-account", "123456789012"),
+        "--polling-account: has an effect for third-party actions only",
+    ),
     ((".:Scan",), "MODULE:CLASS: the import of the module raises TypeError"),
     ((f"{_MADE}Missing",), "MODULE:CLASS: the module has no such class"),
     ((f"{_MADE}attrs",), "MODULE:CLASS: the class must be an attrs class, a dataclass or a pydantic model, not an"),
+    ((f"{_MADE}an_object",), "MODULE:CLASS: the class must be an attrs class, a dataclass or a pydantic model, not an"),
     ((f"{_MADE}Lists",), "MODULE:CLASS: Lists.names: the type is not supported; use str"),
     ((f"{_MADE}Unknown",), "MODULE:CLASS: name 'Missing' is not defined"),
     ((f"{_MADE}Divides",), "MODULE:CLASS: the annotations of Divides raise ZeroDivisionError"),

@@ -45,6 +45,12 @@ class Refuses:
 class Lists:
     names: dict
 
+@attrs.frozen
+class Exits:
+    api_key: SecretStr
+    def __attrs_post_init__(self):
+        raise SystemExit(0)
+
 class Store:
     def __call__(self, client_id):
         return {_TOKEN!r} if client_id == {_CLIENT_ID!r} else None
@@ -229,6 +235,7 @@ def test_a_custom_job_has_no_client_token(
         (("fail", "--message", "m", "--type", "JobFaild"), "--type: must be one of JobFailed, "),
         (("explain",), "--configuration: is required"),
         (("explain", "--configuration", "made_for_on_call:Lists"), "--configuration: "),
+        (("explain", "--configuration", "made_for_on_call:Exits"), "--configuration: the class raises SystemExit"),
         (("artifact", "get", "MyApp", "--to", "a", "--s3-endpoint-url", "ftp://x"), "--s3-endpoint-url: must be"),
         (("artifact", "get"), "NAME: is required"),
         (("artifact",), "a command is missing, such as list; see cp-thirdparty artifact --help"),

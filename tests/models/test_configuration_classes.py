@@ -176,7 +176,7 @@ _MUST_BE = "the class must be an attrs class, a dataclass or a pydantic model"
 _BROKEN: list[tuple[Any, str]] = [
     (_Generic, "_Generic.value: _T is a type variable; derive a class that gives the field a type"),
     (_Derived, "_Derived.value: _T is a type variable; derive a class that gives the field a type"),
-    (_Generic[int], f"{_MUST_BE}, not _Generic[...]: derive a class from it"),
+    (_Generic[int], f"{_MUST_BE}, not _Generic[...]: derive a class that gives each of its fields a type"),
     (_Abstract, "_Abstract: the class is abstract"),
     (_OtherInit, f"_OtherInit: {_INIT}"),
     (_MoreArguments, f"_MoreArguments: {_INIT}"),
@@ -283,12 +283,23 @@ _RULES: list[tuple[dict[str, Any], Any, str, str]] = [
     ({"validator": _refuse}, str, _MARKER, "the class refused the value (LookupError)"),
     ({"validator": _OwnPattern()}, str, _MARKER, "the class refused the value (LookupError)"),
     ({"converter": _convert}, str, _MARKER, "the class refused the value (KeyError)"),
+    ({"validator": _VALIDATORS.deep_iterable(_VALIDATORS.in_(["a"]))}, list[str], _MARKER, "item 1: must be one of: a"),
     (
-        {"validator": _VALIDATORS.deep_iterable(_VALIDATORS.in_(["a"]))},
+        {"validator": _VALIDATORS.deep_iterable(_refuse, _VALIDATORS.max_len(0))},
         list[str],
-        _MARKER,
-        "the class refused the value (ValueError)",
+        f"{_MARKER},b",
+        "item 1: the class refused the value (LookupError)",
     ),
+    (
+        {"validator": _VALIDATORS.deep_iterable(_VALIDATORS.min_len(1), _VALIDATORS.max_len(1))},
+        list[str],
+        "a,b",
+        "must have at most 1 characters or items",
+    ),
+    ({"validator": _VALIDATORS.le(timedelta(minutes=5))}, timedelta, "301", "must be at most 300"),
+    # These validators cannot be called with such a value, so the value does not break their rule.
+    ({"validator": _VALIDATORS.min_len(1)}, SecretStr, _MARKER, "the class refused the value (TypeError)"),
+    ({"validator": _VALIDATORS.matches_re("x")}, SecretStr, _MARKER, "the class refused the value (TypeError)"),
 ]
 
 
@@ -330,6 +341,19 @@ class _LateField:
 def test_a_field_that_the_class_assigns_later_has_no_problem() -> None:
     """Only the validator is reported, which fails before the class assigns a field that is not an argument."""
     assert _problems(_LateField, Name=_MARKER) == ("Name: must have at most 3 characters or items",)
+
+
+@attrs.frozen
+class _Delegating:
+    part: str = attrs.field(converter=_convert)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.part, name)
+
+
+def test_a_class_whose_attributes_raise_is_reported() -> None:
+    """Whatever code of the class raises while its refusal is described, the error is that of this library."""
+    assert _problems(_Delegating, Part=_MARKER) == ("the class refused the values (KeyError)",)
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import attrs
 import pytest
+from typing_extensions import TypeAliasType
 
 import cp_thirdparty
 from cp_thirdparty import (
@@ -190,7 +191,7 @@ class _Later(pydantic.BaseModel):
 
 class _OwnTypes(pydantic.BaseModel):
     key: pydantic.SecretStr
-    raw: pydantic.SecretBytes | None = None
+    raw: Annotated[pydantic.SecretBytes | None, pydantic.Strict()] = None
     url: pydantic.HttpUrl
     address: pydantic.IPvAnyAddress | None = None
 
@@ -249,6 +250,26 @@ class _Text(pydantic.BaseModel):
     value: Annotated[str, "Name"]
 
 
+class _ShortSecret(pydantic.BaseModel):
+    value: Annotated[SecretStr, pydantic.Field(min_length=8)]
+
+
+class _PatternOfASecret(pydantic.BaseModel):
+    value: SecretStr | None = pydantic.Field(pattern="x")
+
+
+class _PositionalInit(pydantic.BaseModel):
+    value: str
+
+    def __init__(self, value: str, /) -> None:
+        super().__init__(value=value)
+
+
+@pydantic.dataclasses.dataclass
+class _InitVar:
+    value: dataclasses.InitVar[str]
+
+
 _Root = pydantic.RootModel[str]
 _ARBITRARY = pydantic.ConfigDict(arbitrary_types_allowed=True)
 _OTHER_SECRET: Any = (type("SecretStr", (), {}), ...)
@@ -262,6 +283,10 @@ _BROKEN: list[tuple[type[Any], type[Exception], str]] = [
     (_Choices, TypeError, "_Choices.value: validation_alias must be a string"),
     (_Generic, TypeError, "_Generic.value: _T is a type variable"),
     (_Text, TypeError, "_Text.value: Annotated needs a ConfigurationKey"),
+    (_ShortSecret, TypeError, "_ShortSecret.value: pydantic cannot apply a rule to a SecretStr; use pyd"),
+    (_PatternOfASecret, TypeError, "_PatternOfASecret.value: pydantic cannot apply a rule to a SecretStr"),
+    (_PositionalInit, TypeError, "_PositionalInit: its __init__ must accept each field as a keyword argument"),
+    (_InitVar, TypeError, "_InitVar: InitVar is not supported"),
     (_Root, TypeError, "RootModel is not supported; derive the class from BaseModel"),
 ]
 
@@ -313,7 +338,16 @@ def _break(value: str) -> str:
     raise LookupError(value)
 
 
+class _Raising:
+    """Metadata with an attribute that raises."""
+
+    @property
+    def pattern(self) -> str:
+        raise LookupError(_MARKER)
+
+
 _F = pydantic.Field
+_Minutes = TypeAliasType("_Minutes", Annotated[int, _F(le=60)])
 _RULES: list[tuple[Any, str, str]] = [
     (Annotated[int, _F(gt=5)], "5", "must be more than 5"),
     (Annotated[int, _F(ge=5)], "4", "must be at least 5"),
@@ -340,9 +374,14 @@ _RULES: list[tuple[Any, str, str]] = [
     ),
     (
         Annotated[list[Annotated[str, _F(max_length=1)]], _F(max_length=2)],
-        f"{_MARKER},{_MARKER}",
-        "the class refused the value (string_too_long)",
+        f"a,{_MARKER}",
+        "item 2: must have at most 1 characters or items",
     ),
+    (Annotated[int, _F(le=60)] | None, "61", "must be at most 60"),
+    (pydantic.PositiveInt | None, "0", "must be more than 0"),
+    (_Minutes, "61", "must be at most 60"),
+    (Annotated[timedelta, _F(le=timedelta(minutes=5))], "300.5", "must be at most 300"),
+    (Annotated[str, _Raising(), _F(pattern="^[a-z]+$")], _MARKER, "must match ^[a-z]+$"),
     (Annotated[str, pydantic.AfterValidator(_refuse)], _MARKER, "the class refused the value (_OwnError)"),
     (Annotated[str, pydantic.AfterValidator(_assert)], _MARKER, "the class refused the value (AssertionError)"),
     (Annotated[str, pydantic.AfterValidator(_refuse_custom)], _MARKER, "the class refused the value (ValidationError)"),
@@ -388,6 +427,49 @@ def test_a_rule_of_a_dataclass_of_pydantic_is_described() -> None:
     assert _problems(_Limited, {"Percent": "101"}) == ("Percent: must be at most 100",)
 
 
+@pydantic.dataclasses.dataclass
+class _WithFields:
+    url: str = _F(min_length=3, description="The address.")
+    name: str = _F("n", alias="Title")
+    percent: int | None = _F(default=None, le=100)
+    later: _Number | None = _F(ge=1)
+
+
+@dataclasses.dataclass
+class _Derived(_WithFields):
+    more: str = ""
+
+
+def test_fields_of_a_dataclass_of_pydantic_are_those_of_a_model() -> None:
+    """`pydantic.Field` is not a default, and its alias is the key."""
+    properties = action_type_properties(_WithFields, for_="third-party")
+    assert [(each["name"], each["optional"]) for each in properties] == [
+        ("Url", False),
+        ("Title", True),
+        ("Percent", True),
+        ("Later", True),
+    ]
+    assert properties[0].get("description") == "The address."
+    read = _structure(_WithFields, {"Url": "abc", "Title": "t"})
+    assert (read.url, read.name, read.percent, read.later) == ("abc", "t", None, None)
+    assert _problems(_WithFields, {}) == ("Url: required key missing",)
+    assert _problems(_WithFields, {"Url": "abc", "Percent": "101", "Later": "0"}) == (
+        "Percent: must be at most 100",
+        "Later: must be at least 1",
+    )
+
+
+def test_a_description_of_pydantic_is_that_of_the_property() -> None:
+    """The description of a `Key` replaces that of a pydantic field."""
+
+    class Described(pydantic.BaseModel):
+        url: str = _F(description="of the field")
+        name: Annotated[str, Key(description="of the key")] = _F(description="of the field")
+
+    properties = action_type_properties(Described, for_="custom")
+    assert [each.get("description") for each in properties] == ["of the field", "of the key"]
+
+
 def test_a_model_may_raise_an_error_of_its_own() -> None:
     """`ConfigurationError` and `JobFailedError` of a validator are raised as they are."""
 
@@ -416,24 +498,44 @@ def test_the_model_itself_has_the_defaults() -> None:
 # --- settings --------------------------------------------------------------------------------------------------------
 
 
-class _Factories(pydantic_settings.BaseSettings):
+class _Hostile(pydantic_settings.BaseSettings):
+    model_config = pydantic_settings.SettingsConfigDict(
+        env_file=".env", cli_parse_args=True, secrets_dir="secrets", extra="forbid"
+    )
+
     name: str = "n"
     copy_name: str = pydantic.Field(default_factory=lambda data: data["name"])
-
-
-class _RequiredButOptional(pydantic_settings.BaseSettings):
+    path: tuple[str, ...] = ()
+    paths: list[str] = []
     branch: str | None
 
+    @classmethod
+    def settings_customise_sources(cls, *classes: Any, **sources: Any) -> Any:
+        assert classes == (cls,)
+        return *(source for name, source in sources.items() if name != "init_settings"), sources["init_settings"]
 
-def test_the_environment_of_the_worker_is_not_the_customers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model of settings takes absent values from its defaults, and never from the environment."""
-    for name in ("PROJECT_NAME", "BRANCH", "TIMEOUT", "FAIL_ON", "NAME"):
+
+def test_the_environment_of_the_worker_is_not_the_customers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A model of settings takes absent values from its defaults, and never from the environment, files or arguments."""
+    for name in ("PROJECT_NAME", "BRANCH", "TIMEOUT", "FAIL_ON", "NAME", "COPY_NAME", "PATHS"):
         monkeypatch.setenv(name, _MARKER)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["worker", "--verbose"])
+    (tmp_path / ".env").write_text(f"DATABASE_URL={_MARKER}\nNAME={_MARKER}\n")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "name").write_text(_MARKER)
     read = _structure(Settings, {"ProjectName": "demo", "APIKey": "k"})
     assert (read.branch, read.timeout, read.fail_on) == (None, timedelta(minutes=30), Level.HIGH)
     assert _problems(Settings, {"APIKey": "k"}) == ("ProjectName: required key missing",)
-    assert _structure(_Factories, {}).copy_name == "n"
-    assert _structure(_RequiredButOptional, {}).branch is None
+    hostile = _structure(_Hostile, {"Name": "customer", "Paths": "a,b"})
+    assert hostile.model_dump() == {
+        "name": "customer",
+        "copy_name": "customer",
+        "path": (),
+        "paths": ["a", "b"],
+        "branch": None,
+    }
+    assert _structure(_Hostile, {}).copy_name == "n"
 
 
 # --- secrets in models -----------------------------------------------------------------------------------------------

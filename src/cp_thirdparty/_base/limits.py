@@ -37,6 +37,8 @@ MAX_PROPERTIES = 10
 MAX_CUSTOM_ARTIFACTS = 5
 MAX_ARTIFACTS = 10
 
+ACCOUNT_ID = re.compile(r"[0-9]{12}")  # pattern of AccountId
+
 _NAME = re.compile(r"[0-9A-Za-z_-]+")  # pattern of ActionProvider and Version
 _QUERYABLE = re.compile(r"[a-zA-Z0-9_-]+")  # pattern of ActionConfigurationQueryableValue
 _VARIABLE = re.compile(r"[A-Za-z0-9@\-_]+")  # pattern of OutputVariablesKey

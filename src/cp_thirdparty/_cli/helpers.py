@@ -7,7 +7,7 @@ import json
 import math
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
@@ -44,10 +44,14 @@ def policy(action_type_id: str, region: str, account: str) -> None:
     try:
         document = worker_policy(model, region=region, account=account)
     except InvalidRequestError as error:
-        argument, _, member = error.parameter.partition(".")
-        name = f"--{argument.replace('_', '-')}: {member}".removesuffix(": ")
-        raise CommandError(f"{name}: {error.rule}") from None
+        raise _option_error(error) from None
     write(json.dumps(document, indent=4) + "\n")
+
+
+def _option_error(error: InvalidRequestError) -> CommandError:
+    argument, _, member = error.parameter.partition(".")
+    name = f"--{argument.replace('_', '-')}: {member}".removesuffix(": ")
+    return CommandError(f"{name}: {error.rule}")
 
 
 def _artifacts_option(name: str) -> click.Option:
@@ -68,7 +72,7 @@ def _artifacts_option(name: str) -> click.Option:
         ["--polling-account"],
         multiple=True,
         metavar="DIGITS",
-        help="AWS account of the worker; may be given repeatedly.",
+        help="AWS account of the worker, 12 digits; may be given repeatedly. For third-party actions only.",
     ),
     example="cp-thirdparty action-type examplescan.worker:ScanConfiguration "
     "--action-type-id category=Test,owner=ThirdParty,provider=ExampleScan,version=1",
@@ -88,19 +92,16 @@ def action_type(
     output is the input of `aws codepipeline update-action-type`.  If the owner is Custom, it is the input of `aws
     codepipeline create-custom-action-type`.  The module may also be in the working directory.
     """
-    from cp_thirdparty._cli.parameters import load_object, read_model  # noqa: PLC0415 - few commands need it
     from cp_thirdparty.configuration import action_type_properties  # noqa: PLC0415 - no other command needs it
     from cp_thirdparty.converter import unstructure  # noqa: PLC0415 - no other command here needs it
 
-    model = load_object(configuration, "MODULE:CLASS", kind="class", example="examplescan.worker:ScanConfiguration")
-    if action_type_id is None:
-        provider = getattr(model, "__name__", "")[: limits.ACTION_PROVIDER]
-        identity = ActionTypeId(category="Test", owner="ThirdParty", provider=provider, version="1")
-    else:
-        identity = read_model(ActionTypeId, action_type_id, "--action-type-id")
-    if identity.owner not in (ActionOwner.CUSTOM, ActionOwner.THIRD_PARTY):
-        raise CommandError("--action-type-id: owner: must be ThirdParty or Custom")
+    model = _load_class(configuration)
+    identity = _read_identity(action_type_id, model.__name__)
     is_custom = identity.owner == ActionOwner.CUSTOM
+    if is_custom and polling_account:
+        raise CommandError("--polling-account: has an effect for third-party actions only")
+    if not all(map(limits.ACCOUNT_ID.fullmatch, polling_account)):
+        raise CommandError("--polling-account: must be the 12 digits of an AWS account")
     limit = limits.MAX_CUSTOM_ARTIFACTS if is_custom else limits.MAX_ARTIFACTS
     artifacts = {}
     for part, (least, most) in {"input": input_artifacts, "output": output_artifacts}.items():
@@ -109,11 +110,8 @@ def action_type(
         artifacts[f"{part}ArtifactDetails"] = {"minimumCount": least, "maximumCount": most}
     try:
         properties: Any = action_type_properties(model, for_="custom" if is_custom else "third-party")
-    except (TypeError, NameError, InvalidRequestError) as error:
+    except InvalidRequestError as error:
         raise CommandError(f"MODULE:CLASS: {error}") from None
-    except Exception as error:  # noqa: BLE001 - annotations of the user's class may run any code
-        name = configuration.partition(":")[2]
-        raise CommandError(f"MODULE:CLASS: the annotations of {name} raise {type(error).__name__}") from None
     document: dict[str, Any] = unstructure(identity)
     if is_custom:
         del document["owner"]
@@ -123,6 +121,39 @@ def action_type(
         executor = {"type": "JobWorker", "configuration": {"jobWorkerExecutorConfiguration": worker}}
         document = {"actionType": {"id": document, "executor": executor, **artifacts, "properties": properties}}
     write(json.dumps(document, indent=4) + "\n")
+
+
+def _load_class(configuration: str) -> type[Any]:
+    from cp_thirdparty._cli.parameters import load_object  # noqa: PLC0415 - few commands need it
+    from cp_thirdparty.configuration import check_configuration_class  # noqa: PLC0415 - no other command needs it
+
+    model = load_object(configuration, "MODULE:CLASS", kind="class", example="examplescan.worker:ScanConfiguration")
+    try:
+        check_configuration_class(model)
+    except (TypeError, NameError) as error:
+        raise CommandError(f"MODULE:CLASS: {error}") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - annotations of the user's class may run any code
+        name = configuration.partition(":")[2]
+        raise CommandError(f"MODULE:CLASS: the annotations of {name} raise {type(error).__name__}") from None
+    return cast("type[Any]", model)
+
+
+def _read_identity(action_type_id: str | None, class_name: str) -> ActionTypeId:
+    from cp_thirdparty._cli.parameters import read_model  # noqa: PLC0415 - few commands need it
+    from cp_thirdparty.worker.policy import check_action_type_id  # noqa: PLC0415 - it loads the worker
+
+    if action_type_id is None:
+        provider = class_name[: limits.ACTION_PROVIDER]
+        identity = ActionTypeId(category="Test", owner="ThirdParty", provider=provider, version="1")
+    else:
+        identity = read_model(ActionTypeId, action_type_id, "--action-type-id")
+    if identity.owner not in (ActionOwner.CUSTOM, ActionOwner.THIRD_PARTY):
+        raise CommandError("--action-type-id: owner: must be ThirdParty or Custom")
+    try:
+        check_action_type_id(identity)
+    except InvalidRequestError as error:
+        raise _option_error(error) from None
+    return identity
 
 
 @command(

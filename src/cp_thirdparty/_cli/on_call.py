@@ -201,6 +201,8 @@ def _find_problems(given: Any, model: Any) -> list[str]:
         return [show(str(error))]
     except (TypeError, NameError) as error:  # these errors are about the user's class, and contain no value of the job
         raise CommandError(f"--configuration: {error}") from None
+    except SystemExit:
+        raise CommandError("--configuration: the class raises SystemExit") from None
     return []
 
 

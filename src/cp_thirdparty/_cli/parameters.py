@@ -152,7 +152,7 @@ def load_object(reference: str, name: str, *, kind: str, example: str) -> Any:
         return reduce(getattr, path.split("."), import_module(module))
     except AttributeError:
         problem = f"the module has no such {kind}"
-    except Exception as error:  # noqa: BLE001 - the import runs code of the user
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the import runs code of the user
         missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
         problem = (
             f"there is no module {missing}" if missing else f"the import of the module raises {type(error).__name__}"

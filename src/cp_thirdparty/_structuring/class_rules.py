@@ -11,12 +11,14 @@ import contextlib
 import sys
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from enum import Enum
 from itertools import islice
 from typing import Any, Final
 
 import attrs
 
+from cp_thirdparty._structuring.configuration_fields import Field
 from cp_thirdparty.exceptions import ConfigurationError, JobFailedError
 
 _MAX_OPTIONS: Final = 20
@@ -36,26 +38,24 @@ _RULES: Final = {
 
 
 def describe_refusal(
-    model: type[Any], arguments: Mapping[str, Any], keys: Mapping[str, str], failure: Exception
+    model: type[Any], arguments: Mapping[str, Any], fields: Iterable[Field], failure: Exception
 ) -> ConfigurationError | JobFailedError:
-    """
-    Return the error to raise after a class has refused its arguments.
-
-    ``keys`` maps names of fields and arguments to the keys that the customer knows.
-    """
+    """Return the error to raise after a class has refused its arguments."""
     if isinstance(failure, (ConfigurationError, JobFailedError)):
         return failure
+    by_name = {name: field for field in fields for name in (field.name, field.argument)}
     core = sys.modules.get("pydantic_core")
-    problems: Iterable[str] = ()
-    if core is not None and type(failure) is core.ValidationError:
-        problems = _pydantic_problems(model, keys, failure)
-    elif attrs.has(model):
-        problems = _attrs_problems(model, arguments, keys, failure)
+    problems: list[str] = []
+    with contextlib.suppress(Exception):  # code of the partner may raise here too; then no key is known
+        if core is not None and type(failure) is core.ValidationError:
+            problems = [*_pydantic_problems(by_name, failure)]
+        elif attrs.has(model):
+            problems = [*_attrs_problems(model, arguments, by_name, failure)]
     return ConfigurationError([*dict.fromkeys(problems)] or [_refusal(failure, "values")])
 
 
 def _attrs_problems(
-    model: Any, arguments: Mapping[str, Any], keys: Mapping[str, str], failure: Exception
+    model: Any, arguments: Mapping[str, Any], by_name: Mapping[str, Field], failure: Exception
 ) -> Iterator[str]:
     # The object is constructed again, because validators need it.  The `__init__` of attrs assigns all fields and then
     # calls the validators, so a field that is not assigned is the one whose converter raised.
@@ -67,60 +67,83 @@ def _attrs_problems(
     for field in attrs.fields(model) if instance is not None else ():
         if not hasattr(instance, field.name):
             if field.init and field.converter is not None:
-                yield f"{keys[field.name]}: {_refusal(failure)}"
+                yield f"{by_name[field.name].key}: {_refusal(failure)}"
             return
-        if field.init and field.validator is not None and (rule := _broken_rule(field.validator, instance, field)):
-            yield f"{keys[field.name]}: {rule}"
+        value = getattr(instance, field.name)
+        if field.init and field.validator and (rule := _broken_rule(field.validator, instance, field, value)):
+            yield f"{by_name[field.name].key}: {rule}"
 
 
-def _broken_rule(validator: Any, instance: Any, field: Any) -> str | None:
+def _broken_rule(validator: Any, instance: Any, field: Any, value: Any) -> str | None:
     try:
-        validator(instance, field, getattr(instance, field.name))
+        validator(instance, field, value)
     except Exception as failure:  # noqa: BLE001 - code of the partner
         kind = type(validator).__name__ if type(validator).__module__.startswith("attr.") else ""
+        parts: Iterable[tuple[str, Any, Any]] = ()
         if kind == "_AndValidator":
-            rules = (_broken_rule(one, instance, field) for one in validator._validators)  # noqa: SLF001 - not public
-            return next(filter(None, rules), None)
-        if kind == "_OptionalValidator":
-            return _broken_rule(validator.validator, instance, field)
-        rule = None
-        with contextlib.suppress(Exception):  # options of the partner need not be iterable, or strings
-            if kind == "_NumberValidator":
-                return _RULES[validator.compare_func.__name__].format(validator.bound)
-            rule = _find_rule(validator, _RULES) if kind else None
-        return rule or _refusal(failure)
+            parts = (("", each, value) for each in validator._validators)  # noqa: SLF001 - not public
+        elif kind == "_OptionalValidator":
+            parts = [("", validator.validator, value)]
+        elif kind == "_DeepIterable":
+            items = ((f"item {number}: ", validator.member_validator, item) for number, item in enumerate(value, 1))
+            parts = [*items, *([("", validator.iterable_validator, value)] if validator.iterable_validator else [])]
+        rules = ((place, _broken_rule(part, instance, field, each)) for place, part, each in parts)
+        broken = next((f"{place}{rule}" for place, rule in rules if rule is not None), None)
+        return broken or _constant_rule(validator, kind, failure) or _refusal(failure)
     return None
 
 
-def _pydantic_problems(model: Any, keys: Mapping[str, str], failure: Any) -> Iterator[str]:
-    fields: Mapping[str, Any] = getattr(model, "__pydantic_fields__", {})
-    constraints = {keys[name]: field.metadata for name, field in fields.items() if name in keys}
+def _constant_rule(validator: Any, kind: str, failure: Exception) -> str | None:
+    if not kind or not isinstance(failure, ValueError):  # attrs raises other errors for a value of a wrong type
+        return None
+    if kind == "_NumberValidator":
+        return _RULES[validator.compare_func.__name__].format(_show(validator.bound))
+    return _find_rule(validator, _RULES)
+
+
+def _pydantic_problems(by_name: Mapping[str, Field], failure: Any) -> Iterator[str]:
     known_kinds = typing.get_args(sys.modules["pydantic_core.core_schema"].ErrorType)
     for problem in failure.errors(include_input=False, include_url=False):
         place, kind, context = problem["loc"], problem["type"], problem.get("ctx", {})
         is_known = kind in known_kinds  # an unknown kind is a string of the partner
         error = context.get("error")
         cause = error if isinstance(error, Exception) else kind if is_known else failure
-        key = keys.get(place[0]) if place else None
-        if key is None:
+        field = by_name.get(place[0]) if place else None
+        if field is None:
             yield _refusal(cause, "values")
             continue
-        # The context may have values, so the constant is that of the field, which has no rules for items of a list.
-        names = [name for name in _RULES if name in context] if len(place) == 1 and is_known else []
-        rules = (_find_rule(constraint, names) for constraint in constraints.get(key, ()))
-        yield f"{key}: {next(filter(None, rules), _refusal(cause))}"
+        is_item = isinstance(place[-1], int)
+        metadata = field.type.item_metadata if is_item else field.metadata
+        # The context may have values, so the constant is that of the annotation.
+        rules = (_find_rule(each, [name for name in _RULES if name in context and is_known]) for each in metadata)
+        rule = next(filter(None, rules), _refusal(cause))
+        yield f"{field.key}: item {place[-1] + 1}: {rule}" if is_item else f"{field.key}: {rule}"
 
 
 def _find_rule(source: Any, names: Iterable[str]) -> str | None:
     """Return the first of the named rules for which a validator of attrs or a constraint of pydantic has a constant."""
-    for name in names:
-        constant = getattr(source, name, None)
-        if name == "options" and constant is not None:
-            options = [str(one.value if isinstance(one, Enum) else one) for one in islice(constant, _MAX_OPTIONS + 1)]
-            constant = ", ".join([*options[:_MAX_OPTIONS], *["..." for _ in options[_MAX_OPTIONS:]]])
-        if constant is not None:
-            return _RULES[name].format(getattr(constant, "pattern", constant))  # a pattern may be compiled
+    with contextlib.suppress(Exception):  # objects and options of the partner may raise, or need not be iterable
+        for name in names:
+            constant = getattr(source, name, None)
+            if name == "options" and constant is not None:
+                constant = _join(constant)
+            if constant is not None:
+                return _RULES[name].format(_show(constant))
     return None
+
+
+def _join(options: Iterable[Any]) -> str:
+    shown = [_show(each) for each in islice(options, _MAX_OPTIONS + 1)]
+    return ", ".join([*shown[:_MAX_OPTIONS], *["..." for _ in shown[_MAX_OPTIONS:]]])
+
+
+def _show(constant: Any) -> str:
+    """Write a constant of a rule as the customer writes a value."""
+    if isinstance(constant, Enum):
+        return str(constant.value)
+    if isinstance(constant, timedelta):
+        return f"{constant / timedelta(seconds=1):.15g}"
+    return str(getattr(constant, "pattern", constant))  # a pattern may be compiled
 
 
 def _refusal(cause: object, refused: str = "value") -> str:

@@ -66,6 +66,7 @@ class FieldType:
     rule: str = ""
     property_type: PropertyType = "String"
     is_secret: bool = False
+    item_metadata: tuple[Any, ...] = ()  # the metadata of the items of a list
 
     def read(self, text: str) -> Any:
         """Return the value of a string; raise `MismatchError` if the string breaks the rule."""
@@ -82,6 +83,8 @@ class Field:
     key: str  # the configuration key that the customer knows
     type: FieldType
     key_settings: ConfigurationKey
+    description: str | None
+    metadata: tuple[Any, ...]  # the arguments of Annotated, and the rules of a pydantic field
     is_required: bool
     create_default: Callable[[], Any] | None  # for an absent key; ``None``: the constructor has a default
 
@@ -94,7 +97,7 @@ def fields_of(model: Any) -> tuple[Field, ...]:
     if isinstance(model, type):
         kind = f"{model.__qualname__}; TypedDict and other classes are not supported"
     elif isinstance(origin, type):
-        kind = f"{origin.__qualname__}[...]: derive a class from it"
+        kind = f"{origin.__qualname__}[...]: derive a class that gives each of its fields a type"
     raise TypeError(f"the class must be {CLASSES}, not {kind}")
 
 
@@ -107,18 +110,30 @@ def is_pydantic(model: Any) -> bool:
     return hasattr(model, "__pydantic_complete__") and hasattr(model, "model_validate_json")
 
 
+def is_settings(model: Any) -> bool:
+    """Return whether a class is a settings class of pydantic-settings."""
+    return is_pydantic(model) and hasattr(model, "settings_customise_sources")
+
+
+def _is_validated(model: Any) -> bool:
+    """Return whether pydantic checks the fields of a class: a model, or a dataclass of pydantic."""
+    return is_pydantic(model) or "__pydantic_fields__" in vars(model)
+
+
 @functools.lru_cache(maxsize=256)
 def _fields_of_class(model: Any) -> tuple[Field, ...]:
     name = model.__qualname__
-    fields = tuple(_pydantic_fields(model) if is_pydantic(model) else _init_fields(model))
+    fields = tuple(_pydantic_fields(model) if _is_validated(model) else _init_fields(model))
     duplicate_keys = {field.key for field in fields if sum(other.key == field.key for other in fields) > 1}
     if duplicate_keys:
         raise TypeError(f"{name}: more than one field has the key {', '.join(sorted(duplicate_keys))}")
     if inspect.isabstract(model):
         raise TypeError(f"{name}: the class is abstract")
-    if not is_pydantic(model):
+    if not is_settings(model):  # `structure_configuration` does not call the `__init__` of settings
+        # The signature of a pydantic class describes its fields, and not its `__init__`.
+        signature = inspect.signature(functools.partial(model.__init__, None) if _is_validated(model) else model)
         try:
-            inspect.signature(model).bind(**{field.argument: None for field in fields})
+            signature.bind(**{field.argument: None for field in fields})
         except TypeError:
             problem = "its __init__ must accept each field as a keyword argument, and need no other one"
             raise TypeError(f"{name}: {problem}") from None
@@ -141,40 +156,52 @@ def _init_fields(model: Any) -> Iterator[Field]:
 
 
 def _pydantic_fields(model: Any) -> Iterator[Field]:
-    if model.__pydantic_root_model__:
-        raise TypeError(f"{model.__qualname__}: RootModel is not supported; derive the class from BaseModel")
-    model.model_rebuild()  # an annotation may name a class that was defined later
-    for name, field in model.model_fields.items():
+    if is_pydantic(model):
+        if model.__pydantic_root_model__:
+            raise TypeError(f"{model.__qualname__}: RootModel is not supported; derive the class from BaseModel")
+        model.model_rebuild()  # an annotation may name a class that was defined later
+        fields, config = model.model_fields, model.model_config
+    else:
+        sys.modules["pydantic.dataclasses"].rebuild_dataclass(model)
+        fields, config = model.__pydantic_fields__, getattr(model, "__pydantic_config__", {})
+    for name, field in fields.items():
+        if field.init_var:
+            raise TypeError(f"{model.__qualname__}: InitVar is not supported; use a normal field")
         alias: Any = field.validation_alias
         if not isinstance(alias, (str, types.NoneType)):
             raise TypeError(f"{model.__qualname__}.{name}: validation_alias must be a string")
-        argument = name if alias is None or model.model_config.get("validate_by_alias") is False else alias
+        argument = name if alias is None or config.get("validate_by_alias") is False else alias
         annotation = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-        has_default = not field.is_required()
-        created = _field(model, name, annotation, argument, has_default=has_default, alias=alias)
-        is_settings = hasattr(model, "settings_customise_sources")
-        if is_settings and has_default and not field.default_factory_takes_validated_data:
-            # A pydantic settings class would read absent fields from the worker's environment variables.  The customer
-            # does not control these, so the default of the field is passed to the constructor.  A factory that needs
-            # the values of other fields can only be called by the constructor.
-            create_default = functools.partial(field.get_default, call_default_factory=True)
-            created = attrs.evolve(created, create_default=create_default)
-        yield created
+        if field.init is not False:
+            has_default = not field.is_required()
+            description = field.description
+            yield _field(
+                model, name, annotation, argument, has_default=has_default, alias=alias, description=description
+            )
 
 
 def _field(
-    model: Any, name: str, annotation: Any, argument: str, *, has_default: bool, alias: str | None = None
+    model: Any,
+    name: str,
+    annotation: Any,
+    argument: str,
+    *,
+    has_default: bool,
+    alias: str | None = None,
+    description: str | None = None,
 ) -> Field:
     place = f"{model.__qualname__}.{name}"
     bare, metadata, is_optional = _strip_annotation(annotation)
     if isinstance(bare, TypeVar):
         raise TypeError(f"{place}: {bare.__name__} is a type variable; derive a class that gives the field a type")
-    found = _find_type(bare) or (_pydantic_type(bare) if is_pydantic(model) else None)
+    found = _find_type(bare) or (_pydantic_type(bare) if _is_validated(model) else None)
     if found is None:
         raise TypeError(
             f"{place}: the type is not supported; use str, SecretStr, int, float, bool, timedelta, an enum or a "
             "Literal of strings, a list[X] or tuple[X, ...] of one of them, or one of them | None"
         )
+    if bare is SecretStr and _is_validated(model) and any(map(_limits_text, metadata)):
+        raise TypeError(f"{place}: pydantic cannot apply a rule to a SecretStr; use pydantic.SecretStr or a validator")
     settings = [each for each in metadata if isinstance(each, ConfigurationKey)]
     if not settings and any(isinstance(each, str) or each is ConfigurationKey for each in metadata):
         raise TypeError(f'{place}: Annotated needs a ConfigurationKey; write Annotated[..., ConfigurationKey("Name")]')
@@ -185,9 +212,15 @@ def _field(
         key=key_settings.name or alias or "".join(word[:1].upper() + word[1:] for word in name.split("_")),
         type=found,
         key_settings=key_settings,
+        description=description if key_settings.description is None else key_settings.description,
+        metadata=metadata,
         is_required=not has_default and not is_optional,
         create_default=None if has_default else types.NoneType,
     )
+
+
+def _limits_text(constraint: Any) -> bool:
+    return any(getattr(constraint, name, None) is not None for name in ("min_length", "max_length", "pattern"))
 
 
 # --- types
@@ -205,7 +238,9 @@ def _strip_annotation(annotation: Any) -> tuple[Any, tuple[Any, ...], bool]:
         origin, members = typing.get_origin(annotation), typing.get_args(annotation)
         others = [member for member in members if member is not types.NoneType]
         if origin is Annotated:
-            annotation, metadata = members[0], [*members[1:], *metadata]  # the outermost argument is the last one
+            # A `Field` of pydantic has rules of its own.
+            given = (each for member in members[1:] for each in (member, *_rules_of(member)))
+            annotation, metadata = members[0], [*given, *metadata]  # the outermost argument is the last one
         elif origin in (types.UnionType, typing.Union) and len(others) == 1:
             annotation, is_optional = others[0], True
         elif origin is Final:
@@ -216,6 +251,11 @@ def _strip_annotation(annotation: Any) -> tuple[Any, tuple[Any, ...], bool]:
             annotation = annotation.__value__
         else:
             return annotation, tuple(metadata), is_optional
+
+
+def _rules_of(member: Any) -> Iterable[Any]:
+    rules: Iterable[Any] = member.metadata if type(member).__module__ == "pydantic.fields" else ()
+    return rules
 
 
 def _find_type(bare: Any) -> FieldType | None:
@@ -236,8 +276,10 @@ def _find_type(bare: Any) -> FieldType | None:
 def _pydantic_type(bare: Any) -> FieldType | None:
     """Return a string type for the secrets, URLs, email and IP types of pydantic, which converts the strings."""
     module, name = getattr(bare, "__module__", None), getattr(bare, "__name__", None)
-    is_secret = module == "pydantic.types" and name in {"SecretStr", "SecretBytes"}
-    return FieldType(str, is_secret=is_secret) if is_secret or module == "pydantic.networks" else None
+    if module == "pydantic.types" and name in {"SecretStr", "SecretBytes"}:
+        # A strict model does not convert a string to bytes.
+        return FieldType(str if name == "SecretStr" else str.encode, is_secret=True)
+    return FieldType(str) if module == "pydantic.networks" else None
 
 
 def _choice(choices: dict[Any, Any]) -> FieldType | None:
@@ -247,7 +289,7 @@ def _choice(choices: dict[Any, Any]) -> FieldType | None:
 
 
 def _sequence(container: type[Any], item: Any) -> FieldType | None:
-    bare, _, is_optional = _strip_annotation(item)
+    bare, metadata, is_optional = _strip_annotation(item)
     item_type = None if is_optional or typing.get_origin(bare) in (list, tuple) else _find_type(bare)
     if item_type is None:
         return None
@@ -261,11 +303,11 @@ def _sequence(container: type[Any], item: Any) -> FieldType | None:
             values.append(value)
         return container(values)
 
-    return FieldType(convert_items, is_secret=item_type.is_secret)
+    return FieldType(convert_items, is_secret=item_type.is_secret, item_metadata=metadata)
 
 
 # An item of a list and the comma after it.  The pattern takes linear time: it backtracks by at most one character.
-_ITEM: Final = re.compile(r"((?:\\[\\,]|[^,])*),")
+_ITEM: Final = re.compile(r"([^\\,]*(?:\\[\\,]?[^\\,]*)*),")
 
 
 def _split(text: str) -> list[str]:

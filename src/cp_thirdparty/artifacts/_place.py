@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from cp_thirdparty._base import limits
 from cp_thirdparty._base.text import show_repr
 from cp_thirdparty.exceptions import ArtifactError, ArtifactNotFoundError, InvalidRequestError
 from cp_thirdparty.models import Artifact
@@ -23,7 +24,6 @@ from cp_thirdparty.models import Artifact
 _BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ADDRESS = re.compile(r"[0-9]+(\.[0-9]+){3}")
 _RESERVED_SUFFIXES: Final = ("-s3alias", "--ol-s3", "--op-s3", ".mrap", "--x-s3", "--xa-s3", "--table-s3")
-_ACCOUNT_ID = re.compile(r"[0-9]{12}")
 # The limit of S3, in bytes of UTF-8: "Creating object key names" in the S3 user guide.
 _MAX_KEY_BYTES: Final = 1024
 # Maximum number of names of artifacts that an error message shows.
@@ -109,7 +109,7 @@ def _find_violation(bucket: str, key: str) -> str | None:
 
 def check_bucket_owner(expected_bucket_owner: str | None) -> InvalidRequestError | None:
     """Return an error if the argument is not the id of an AWS account, and ``None`` otherwise."""
-    if expected_bucket_owner is None or _ACCOUNT_ID.fullmatch(expected_bucket_owner):
+    if expected_bucket_owner is None or limits.ACCOUNT_ID.fullmatch(expected_bucket_owner):
         return None
     return InvalidRequestError("expected_bucket_owner", "must be an account id of 12 digits")
 

@@ -20,7 +20,6 @@ __all__ = ["journal_policy", "lambda_policy", "worker_policy"]
 # The operations that a `DynamoDBJournal` calls.
 _JOURNAL_OPERATIONS = ("BatchWriteItem", "DeleteItem", "PutItem", "Query")
 _TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
-_ACCOUNT_ID = re.compile(r"[0-9]{12}")
 
 
 def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) -> dict[str, Any]:
@@ -49,6 +48,20 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
     Raises:
         cp_thirdparty.exceptions.InvalidRequestError: A parameter breaks a rule.
     """
+    check_action_type_id(action_type_id)
+    partition = _require_partition(region, account)
+    path = f"{action_type_id.owner}/{action_type_id.category}/{action_type_id.provider}/{action_type_id.version}"
+    operations = CUSTOM if action_type_id.owner == ActionOwner.CUSTOM else THIRD_PARTY
+    # Only the user guide, and only for custom actions, writes the owner in lower case.
+    spellings = ["custom" + path.removeprefix("Custom"), path] if operations is CUSTOM else [path]
+    prefix = f"arn:{partition}:codepipeline:{region}"
+    resources = [*(f"{prefix}::actionType:{each}/" for each in spellings), f"{prefix}:{account}:actiontype:{path}"]
+    sid = "CustomJobs" if operations is CUSTOM else "ThirdPartyJobs"
+    return _create_policy(sid, [f"codepipeline:{operation}" for operation in sorted(operations.names)], resources)
+
+
+def check_action_type_id(action_type_id: ActionTypeId) -> None:
+    """Raise `InvalidRequestError` if no action type can have this id."""
     for name, value, maximum in (
         ("provider", action_type_id.provider, limits.ACTION_PROVIDER),
         ("version", action_type_id.version, limits.ACTION_VERSION),
@@ -60,15 +73,6 @@ def worker_policy(action_type_id: ActionTypeId, *, region: str, account: str) ->
         if not member.is_known:
             # An unknown value could contain an asterisk, which is a wildcard in an ARN.
             raise InvalidRequestError(f"action_type_id.{name}", "must be a value that CodePipeline defines")
-    partition = _require_partition(region, account)
-    path = f"{action_type_id.owner}/{action_type_id.category}/{action_type_id.provider}/{action_type_id.version}"
-    operations = CUSTOM if action_type_id.owner == ActionOwner.CUSTOM else THIRD_PARTY
-    # Only the user guide, and only for custom actions, writes the owner in lower case.
-    spellings = ["custom" + path.removeprefix("Custom"), path] if operations is CUSTOM else [path]
-    prefix = f"arn:{partition}:codepipeline:{region}"
-    resources = [*(f"{prefix}::actionType:{each}/" for each in spellings), f"{prefix}:{account}:actiontype:{path}"]
-    sid = "CustomJobs" if operations is CUSTOM else "ThirdPartyJobs"
-    return _create_policy(sid, [f"codepipeline:{operation}" for operation in sorted(operations.names)], resources)
 
 
 def journal_policy(table_name: str, *, region: str, account: str) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def _create_policy(sid: str, actions: list[str], resources: list[str] | str) -> 
 
 def _require_partition(region: str, account: str) -> str:
     """Return the partition of a region; raise if the region or the account is not valid."""
-    if not _ACCOUNT_ID.fullmatch(account):
+    if not limits.ACCOUNT_ID.fullmatch(account):
         raise InvalidRequestError("account", "must be the 12 digits of an AWS account")
     partition = _find_partition(region)
     if partition is None:
