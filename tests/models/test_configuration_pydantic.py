@@ -347,6 +347,7 @@ class _Raising:
 
 
 _F = pydantic.Field
+_AtMost60: Any = Annotated[int, _F(le=60)]
 _Minutes = TypeAliasType("_Minutes", Annotated[int, _F(le=60)])
 _RULES: list[tuple[Any, str, str]] = [
     (Annotated[int, _F(gt=5)], "5", "must be more than 5"),
@@ -377,7 +378,7 @@ _RULES: list[tuple[Any, str, str]] = [
         f"a,{_MARKER}",
         "item 2: must have at most 1 characters or items",
     ),
-    (Annotated[int, _F(le=60)] | None, "61", "must be at most 60"),
+    (_AtMost60 | None, "61", "must be at most 60"),
     (pydantic.PositiveInt | None, "0", "must be more than 0"),
     (_Minutes, "61", "must be at most 60"),
     (Annotated[timedelta, _F(le=timedelta(minutes=5))], "300.5", "must be at most 300"),
@@ -432,7 +433,7 @@ class _WithFields:
     url: str = _F(min_length=3, description="The address.")
     name: str = _F("n", alias="Title")
     percent: int | None = _F(default=None, le=100)
-    later: _Number | None = _F(ge=1)
+    later: _Number | None = _F(ge=1)  # pyright: ignore[reportGeneralTypeIssues] - arguments have names
 
 
 @dataclasses.dataclass
