@@ -294,6 +294,7 @@ class Uncompared:
     run_id: str
     done: int = attrs.field(init=False, default=0)
     other: int = attrs.field(init=False)
+    cache: dict[str, int] = attrs.field(init=False, factory=dict, eq=False)
 
 
 @dataclasses.dataclass
@@ -302,7 +303,8 @@ class PartlyCompared:
 
     run_id: str
     hidden: Any = dataclasses.field(default=None, compare=False)
-    done: int = dataclasses.field(default=0, init=False, compare=False)
+    done: int = dataclasses.field(default=0, init=False)
+    lock: Any = dataclasses.field(default_factory=threading.Lock, init=False, compare=False)
 
 
 @attrs.define(eq=False)
@@ -392,10 +394,12 @@ def test_a_value_that_would_be_lost_is_named(state: Any, problem: str) -> None:
 
 
 def test_what_is_not_compared_is_restored() -> None:
-    """A field that the class does not compare may be restored."""
+    """A field that the class does not compare may be restored; a cache or a lock is not an argument, and is new."""
     state = PartlyCompared("r", {"a": [1, None]})
     assert _restore(state).hidden == state.hidden
-    assert _restore(Uncompared("r")).run_id == "r"
+    cached = Uncompared("r")
+    cached.cache["r"] = 1
+    assert (_restore(cached).run_id, _restore(cached).cache) == ("r", {})
 
 
 def test_an_object_that_contains_itself_is_refused() -> None:

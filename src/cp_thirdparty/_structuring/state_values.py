@@ -118,7 +118,8 @@ def find_difference(state: object, read: object) -> str | None:
     """
     Return the name of the first field whose value is not the same; an empty string for another difference.
 
-    All fields are compared, also those that ``__eq__`` of the class leaves out.
+    All fields are compared, also those that ``__eq__`` of the class leaves out.  A field that is also not an argument
+    of the class, such as a cache or a lock, is not compared.
     """
     for (place, first), (_, second) in zip(_leaves(state), _leaves(read), strict=False):
         if first != second:
@@ -188,8 +189,9 @@ def _field_values(value: Any) -> Iterator[tuple[str, object]]:
         yield "model_extra", value.model_extra
         yield "__pydantic_private__", value.__pydantic_private__
     else:
-        # An attribute without a default is absent until the class assigns it.
-        yield from ((field.name, getattr(value, field.name, None)) for field in _declared_fields(type(value)))
+        for field in _declared_fields(type(value)):
+            if field.init or (field.eq if attrs.has(type(value)) else field.compare):
+                yield field.name, getattr(value, field.name, None)  # it may be absent until the class assigns it
 
 
 def _declared_fields(model: Any) -> tuple[Any, ...]:
