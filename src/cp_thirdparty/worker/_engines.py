@@ -1,10 +1,11 @@
-"""What runs handlers: the interface of all engines, what they have in common, and the engine that uses no executor."""
+"""What runs handlers: the base class of all engines, and the engine that uses no executor."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
@@ -13,47 +14,6 @@ from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._failure_policy import NotStartedError
 from cp_thirdparty.worker._start_permit import WITHDRAWN
 from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner
-
-
-class Engine(Protocol):
-    """Runs handlers."""
-
-    @property
-    def error(self) -> str | None:
-        """Why handlers cannot be started; ``None`` if the last attempt succeeded."""
-        ...
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether no handler can start or continue at present, because a coroutine blocks the event loop."""
-        ...
-
-    @property
-    def may_claim(self) -> bool:
-        """
-        Whether the worker may claim another job.
-
-        True if handlers can be started, or if no claimed job is testing at present whether they can.
-        """
-        ...
-
-    def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception | None:
-        """
-        Run the handler of a claimed job, and return how it ended.
-
-        Returns:
-            A `HandlerRun` if the handler was called and ended; a `ProcessDiedError` if its process ended unexpectedly;
-            another exception if the handler was not called; ``None`` if the result is no longer needed.
-        """
-        ...
-
-    def withdraw(self, job: ClaimedJob) -> bool:
-        """Prevent the call of a job's handler; return ``False`` if the handler was called, or may have been."""
-        ...
-
-    def close(self) -> None:
-        """Release the processes and other resources of the engine."""
-        ...
 
 
 class Starts:
@@ -107,8 +67,8 @@ class Starts:
             self._emitter.log(logging.WARNING, "handlers can be started again")
 
 
-class EngineBase:
-    """The common part of the engines: whether handlers can be started."""
+class Engine(ABC):
+    """Runs handlers."""
 
     def __init__(self, emitter: Emitter) -> None:
         self._emitter = emitter
@@ -121,7 +81,7 @@ class EngineBase:
 
     @property
     def is_blocked(self) -> bool:
-        """Return ``False``, because the handlers do not share an event loop of this process."""
+        """Whether no handler can start or continue at present, because a coroutine blocks the shared event loop."""
         return False
 
     @property
@@ -129,8 +89,26 @@ class EngineBase:
         """Whether the event loop is not blocked, and handlers can be started or no job is testing whether they can."""
         return not self.is_blocked and self._starts.may_claim
 
+    @abstractmethod
+    def run(self, job: ClaimedJob, seconds_left: float) -> HandlerRun | Exception | None:
+        """
+        Run the handler of a claimed job, and return how it ended.
 
-class ThreadEngine(EngineBase):
+        Returns:
+            A `HandlerRun` if the handler was called and ended; a `ProcessDiedError` if its process ended unexpectedly;
+            another exception if the handler was not called; ``None`` if the result is no longer needed.
+        """
+
+    @abstractmethod
+    def withdraw(self, job: ClaimedJob) -> bool:
+        """Prevent the call of a job's handler; return ``False`` if the handler was called, or may have been."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the processes and other resources of the engine."""
+
+
+class ThreadEngine(Engine):
     """
     Runs handlers in the calling thread, and the coroutines of asynchronous handlers in an event loop.
 
@@ -191,7 +169,7 @@ class ThreadEngine(EngineBase):
         )
         return NotStartedError(handler_run.error_name) if isinstance(handler_run, NotStarted) else handler_run
 
-    def withdraw(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - the protocol requires it
+    def withdraw(self, job: ClaimedJob) -> bool:  # noqa: ARG002 - the base class requires it
         """Return ``False``, because `run` calls functions at once, and `ClaimedJob` itself prevents a coroutine."""
         return False
 

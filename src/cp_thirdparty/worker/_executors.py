@@ -18,7 +18,7 @@ import attrs
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._coroutines import is_async_callable
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._engines import EngineBase
+from cp_thirdparty.worker._engines import Engine
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
 from cp_thirdparty.worker._handler_failures import class_name
 from cp_thirdparty.worker._isolation import Raised, call_partner, call_with_timeout
@@ -124,7 +124,7 @@ class _Pool:
     running_at_break: int | None = None
 
 
-class ExecutorEngine(EngineBase):
+class ExecutorEngine(Engine):
     """Runs handlers in an executor.  If the executor breaks, the engine creates a new one for the next job."""
 
     def __init__(self, runner: Runner[Any], make_executor: Callable[[], Executor], emitter: Emitter) -> None:

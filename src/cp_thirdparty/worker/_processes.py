@@ -22,7 +22,7 @@ from cp_thirdparty.worker._child import END, READY, RECORD, STOP, Order, kill_gr
 from cp_thirdparty.worker._child_logs import Levels, write_record
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._emit import Emitter
-from cp_thirdparty.worker._engines import EngineBase
+from cp_thirdparty.worker._engines import Engine
 from cp_thirdparty.worker._event_queue import EventQueue
 from cp_thirdparty.worker._executors import pickle_runner
 from cp_thirdparty.worker._failure_policy import NotStartedError, ProcessDiedError
@@ -114,7 +114,7 @@ def processes(n: int, *, preload: list[str] | tuple[str, ...] = ()) -> ProcessPe
     return ProcessPerJob(n, tuple(preload))
 
 
-class ProcessEngine(EngineBase):
+class ProcessEngine(Engine):
     """Runs each handler in its own process."""
 
     def __init__(
