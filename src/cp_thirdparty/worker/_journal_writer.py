@@ -70,7 +70,8 @@ class JournalWriter:
     """
     Writes the stages of jobs into a journal.  Thread-safe.
 
-    If the journal fails or hangs, claimed jobs still run and are reported.
+    If the journal fails or hangs, claimed jobs still run and are reported.  Each method that calls the journal, except
+    `record`, `release` and `repair`, raises a `JournalError` if the journal cannot be read or written.
 
     Args:
         journal: The journal.
@@ -142,12 +143,7 @@ class JournalWriter:
         self._calls.close()
 
     def recover(self) -> Recovered:
-        """
-        Take over the unfinished jobs of the scope that no running worker has.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The journal cannot be read or written.
-        """
+        """Take over the unfinished jobs of the scope that no running worker has."""
 
         def release_all(recovered: Recovered) -> None:
             for entry in recovered.entries:
@@ -164,45 +160,25 @@ class JournalWriter:
         return recovered
 
     def hold(self, job: ClaimedJob) -> float:
-        """
-        Return for how many seconds no other worker can take a job over; 0 if another worker has it.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The journal cannot be read or written.
-        """
+        """Return for how many seconds no other worker can take a job over; 0 if another worker has it."""
         if not self._is_leased or not job.is_recorded:
             return math.inf
         # A kind of its own: a write that succeeds does not show that `hold` works.
         return self._call_checked("hold", lambda journal: call_hold(cast("LeasedJournal", journal), job.offer.job_id))
 
     def find_unfinished(self) -> set[str]:
-        """
-        Return the ids of the unfinished jobs in the journal.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The journal cannot be read.
-        """
+        """Return the ids of the unfinished jobs in the journal."""
         return self._call_checked(
             "read",
             lambda journal: {entry.job.job_id for entry in read_jobs(journal, unfinished_only=True)},
         )
 
     def is_finished(self, job_id: str) -> bool:
-        """
-        Return whether a job of this scope is recorded as finished.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The journal cannot be read.
-        """
+        """Return whether a job of this scope is recorded as finished."""
         return self._call_checked("read", lambda journal: has_finished(journal, job_id, self.scope))
 
     def find_result(self, job_id: str) -> Result | None:
-        """
-        Return the last result of a finished job; this reads all jobs of the journal.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The journal cannot be read.
-        """
+        """Return the last result of a finished job; this reads all jobs of the journal."""
 
         def find(journal: Journal) -> Result | None:
             entries = find_finished(journal, job_id, self.scope)
@@ -212,32 +188,17 @@ class JournalWriter:
         return self._call_checked("read", find)
 
     def count_unowned(self) -> Counter[JobScope]:
-        """
-        Count the unfinished jobs of other scopes that no running worker has.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The journal cannot be read.
-        """
+        """Count the unfinished jobs of other scopes that no running worker has."""
         entries = self._call_checked("read", lambda journal: list(read_jobs(journal, unfinished_only=True)))
         unowned = (entry.scope for entry in entries if not entry.is_owner_alive)
         return Counter(scope for scope in unowned if scope not in (None, self.scope))
 
     def prune(self, *, older_than: float, limit: int) -> int:
-        """
-        Delete finished jobs, and return how many.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The journal cannot be written.
-        """
+        """Delete finished jobs, and return how many."""
         return self._call_checked("write", lambda journal: journal.prune(older_than=older_than, limit=limit))
 
     def claim(self, job: ClaimedJob) -> bool:
-        """
-        Record that the job is about to be acknowledged; return whether no other worker of the journal has it.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The journal cannot be written.
-        """
+        """Record that the job is about to be acknowledged; return whether no other worker of the journal has it."""
         job_id = job.offer.job_id
         had_to_repair = job_id in self._to_repair
         self._to_repair.setdefault(job_id, None)  # a claim that raises may have been written
@@ -259,12 +220,7 @@ class JournalWriter:
         return is_free
 
     def withdraw(self, job_id: str) -> None:
-        """
-        Remove the claim of a job that is already finished; if this fails, `repair` releases the job later.
-
-        Raises:
-            cp_thirdparty.exceptions.JournalError: The journal cannot be written.
-        """
+        """Remove the claim of a job that is already finished; if this fails, `repair` releases the job later."""
         self._to_repair[job_id] = None
         self._call_checked("write", lambda journal: journal.withdraw(job_id))
         self._mark_written(job_id)
