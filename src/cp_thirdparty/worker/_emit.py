@@ -127,9 +127,17 @@ class Emitter:
         record = _Record(level, message, tuple(map(show_value, arguments)), {**_NO_EVENT, **shown})
         self._queue.put(record.write)
 
+    def log_job(self, level: int, job: ClaimedJob, message: str, *arguments: object) -> None:
+        """Queue a record about a job; its message starts with the id of the job."""
+        self.log(level, f"job=%s {message}", job.offer.job_id, *arguments, offer=job.offer, details=job.details)
+
     def log_problem(self, job: ClaimedJob, problem: str) -> None:
-        """Write a warning about a job."""
-        self.log(logging.WARNING, "job=%s %s", job.offer.job_id, problem, offer=job.offer, details=job.details)
+        """Queue a warning about a job."""
+        self.log_job(logging.WARNING, job, "%s", problem)
+
+    def notify(self, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
+        """Emit an event of a job; the arguments are those of `emit`."""
+        self.emit(name, job.offer, detail, details=job.details, **fields)
 
     def emit(
         self,

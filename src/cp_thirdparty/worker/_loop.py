@@ -363,7 +363,7 @@ class Loop:
             threading.Thread(target=self._run_and_close, args=(job, end), daemon=True).start()
         except RuntimeError as failure:  # the system has no thread left: the next tick tries again
             if job.offer.job_id not in self._delayed:
-                self._log_job(logging.ERROR, "job=%s cannot be ended now: %s", job, type(failure).__name__)
+                self._emitter.log_job(logging.ERROR, job, "cannot be ended now: %s", type(failure).__name__)
             self._delayed.add(job.offer.job_id)
             self._ending.discard(job.offer.job_id)
 
@@ -385,9 +385,8 @@ class Loop:
         except BaseException as failure:  # noqa: BLE001 - a bug of this library; its message may contain secrets
             where = traceback.extract_tb(failure.__traceback__)[-1]
             name = type(failure).__name__
-            self._log_job(
-                logging.CRITICAL, "job=%s a bug of cp-thirdparty: %s at %s:%d", job, name, where.name, where.lineno or 0
-            )
+            arguments = (name, where.name, where.lineno or 0)
+            self._emitter.log_job(logging.CRITICAL, job, "a bug of cp-thirdparty: %s at %s:%d", *arguments)
             self._has_lost = True
             outcome = _outcome_after_bug(job, name)
         if outcome is not None:
@@ -452,16 +451,13 @@ class Loop:
         if self._on_outcome is None:
             self._emitter.log(logging.INFO, message, *arguments, worker_state=state, **fields)
 
-    def _log_job(self, level: int, message: str, job: ClaimedJob, *arguments: object) -> None:
-        self._emitter.log(level, message, job.offer.job_id, *arguments, offer=job.offer, details=job.details)
-
     def _notify(self, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
         if name == "claimed":
             self._recovery.note_claim(job.offer)
             self._poller.note_claim()
         if name == "journal_failed":
             self._has_lost = True
-        self._emitter.emit(name, job.offer, detail, details=job.details, **fields)
+        self._emitter.notify(name, job, detail, **fields)
 
     def _emit(self, outcome: Outcome, *, details: AnyJobDetails | None = None, seconds: float | None = None) -> None:
         if isinstance(outcome, Rejected) and outcome.reason == UNDECODABLE:

@@ -23,7 +23,6 @@ from cp_thirdparty.worker._engines import Engine
 from cp_thirdparty.worker._flow import CLEAN_UP_SECONDS, JobFlow
 from cp_thirdparty.worker._handler_failures import timeout_message
 from cp_thirdparty.worker._steps import HoldJob, Steps, hold_without_lease
-from cp_thirdparty.worker.events import JobEventName
 from cp_thirdparty.worker.journal import JournalEntry
 from cp_thirdparty.worker.outcomes import HandedBack, Outcome
 from cp_thirdparty.worker.tokens import TokenLookup
@@ -108,7 +107,7 @@ class Processing:
             steps=Steps(
                 clients=clients,
                 tokens=tokens,
-                notify=self._notify,
+                notify=emitter.notify,
                 hold=hold,
                 clock=time.monotonic,
                 look_up_seconds=self._look_up_seconds,
@@ -178,7 +177,7 @@ class Processing:
         failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)
         if not self.job.is_claimed or not self.job.decide(failure, time.monotonic(), is_given_up=True):
             return None
-        self._notify("timed_out", self.job, message, failure_type=failure.type)
+        self._emitter.notify("timed_out", self.job, message, failure_type=failure.type)
         return self._flow.report(self.job)
 
     def _is_forked(self) -> bool:
@@ -255,9 +254,6 @@ class Processing:
         else:
             self._stopped.wait(pause)
         return True
-
-    def _notify(self, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
-        self._emitter.emit(name, job.offer, detail, details=job.details, **fields)
 
 
 def find_cancel_timeout(ends_at: float | None) -> float:

@@ -180,14 +180,7 @@ class Slots:
             try:
                 copy_context().run(self._work, job)  # context variables that a handler sets do not reach the next job
             except BaseException as failure:  # noqa: BLE001 - the thread must stay available for the next job
-                arguments = (job.offer.job_id, type(failure).__name__)
-                self._emitter.log(
-                    logging.CRITICAL,
-                    "job=%s a bug of cp-thirdparty: %s",
-                    *arguments,
-                    offer=job.offer,
-                    details=job.details,
-                )
+                self._emitter.log_job(logging.CRITICAL, job, "a bug of cp-thirdparty: %s", type(failure).__name__)
             finally:
                 with self._lock:
                     self._busy.discard(job)

@@ -31,7 +31,6 @@ from cp_thirdparty.models import (
 )
 from cp_thirdparty.worker._arguments import check_callable, check_handling, check_metrics
 from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
-from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import pickle_runner
 from cp_thirdparty.worker._handler_failures import printable
@@ -52,7 +51,7 @@ from cp_thirdparty.worker._lambda_job import (
 from cp_thirdparty.worker._lambda_metrics import INVOKE_ACTION_TYPE, EventCounter
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
 from cp_thirdparty.worker._steps import hold_without_lease
-from cp_thirdparty.worker.events import EventHook, JobEventName, WorkerMetrics
+from cp_thirdparty.worker.events import EventHook, WorkerMetrics
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
 from cp_thirdparty.worker.outcomes import (
     Gone,
@@ -381,18 +380,14 @@ class LambdaHandler(Generic[_ConfigurationT]):
         scope = JobScope(region_name=region, endpoint_url="", action_type_id=action_type_id)
         writer = self._writers.get(scope)
         if writer is None:
-            notify = partial(_emit, self._emitter)
-            writer = JournalWriter(self._journal, scope, notify, self._emitter, self._journal_calls, kind=CUSTOM)
+            emitter = self._emitter
+            writer = JournalWriter(self._journal, scope, emitter.notify, emitter, self._journal_calls, kind=CUSTOM)
             self._writers[scope] = writer
         for each in self._writers.values():
             each.repair(lambda _: False)
         if writer.must_repair(event.id):
             raise JournalError("the entry of this job in the journal is wrong and could not be corrected")
         return writer
-
-
-def _emit(emitter: Emitter, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
-    emitter.emit(name, job.offer, detail, details=job.details, **fields)
 
 
 @attrs.frozen
