@@ -135,6 +135,18 @@ class JobFlow:
         """Report the result of a job."""
         return self.steps.report(job, self._wait_for(job))
 
+    def fail(self, job: ClaimedJob, message: str) -> Outcome | None:
+        """
+        Report a job as failed and do not wait for its handler, whose thread may continue to run.
+
+        Return ``None`` if the job is not claimed, or already has a result.
+        """
+        failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)
+        if not job.is_claimed or not job.decide(failure, self.clock(), is_given_up=True):
+            return None
+        self.steps.notify("timed_out", job, message, failure_type=failure.type)
+        return self.report(job)
+
     def seconds_left(self, job: ClaimedJob) -> float:
         """Return the seconds until the timeout of a claimed job, or until the process ends if that is earlier."""
         ends_at = self._claim_time(job) + self.job_timeout

@@ -11,9 +11,8 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import WorkerStuckError
-from cp_thirdparty.models import ActionTypeId, AnyJobDetails, FailureDetails
+from cp_thirdparty.models import ActionTypeId, AnyJobDetails
 from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients
@@ -326,16 +325,7 @@ class Loop:
             outcome = Released(job=job.offer, error=STOPPED)
             if job.give_up(outcome, may_have_begun=self._settings.is_idempotent):
                 return outcome
-        return self._fail(job, "The action's worker was stopped.")
-
-    def _fail(self, job: ClaimedJob, message: str) -> Outcome | None:
-        """Report a job as failed and do not wait for its handler, whose thread may continue to run."""
-        failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)
-        if not job.is_claimed or not job.decide(failure, self._settings.clock(), is_given_up=True):
-            return None
-        self._notify("timed_out", job, message, failure_type=failure.type)
-        self._slots.notify()
-        return self._flow.report(job)
+        return self._flow.fail(job, "The action's worker was stopped.")
 
     def _watch(self, job: ClaimedJob) -> None:
         """End a job whose time is over."""
@@ -350,7 +340,7 @@ class Loop:
         """Report a job whose time is over as failed, unless its handler has not begun and can still be withdrawn."""
         self._flow.withdraw(job)
         if job.stage is Stage.RUNNING:
-            return self._fail(job, timeout_message(self._settings.job_timeout))
+            return self._flow.fail(job, timeout_message(self._settings.job_timeout))
         self._ending.discard(job.offer.job_id)
         return None
 
@@ -457,6 +447,8 @@ class Loop:
             self._poller.note_claim()
         if name == "journal_failed":
             self._has_lost = True
+        if name == "timed_out":
+            self._slots.notify()  # a handler that was given up no longer delays those that wait for their turn
         self._emitter.notify(name, job, detail, **fields)
 
     def _emit(self, outcome: Outcome, *, details: AnyJobDetails | None = None, seconds: float | None = None) -> None:

@@ -132,7 +132,7 @@ class Processing:
 
     def give_up(self, message: str) -> None:
         """Report a claimed job as failed without waiting for its handler, unless the job has a result."""
-        self._run_step(lambda: self._fail(message))
+        self._run_step(lambda: self._flow.fail(self.job, message))
 
     def stop(self) -> None:
         """Prevent the claim of the job, and limit retries to a few seconds."""
@@ -172,13 +172,6 @@ class Processing:
 
     def _begin(self) -> Outcome | None:
         return self._flow.work(self.job) if self._may_claim() else HandedBack(job=self.job.offer)
-
-    def _fail(self, message: str) -> Outcome | None:
-        failure = FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=message)
-        if not self.job.is_claimed or not self.job.decide(failure, time.monotonic(), is_given_up=True):
-            return None
-        self._emitter.notify("timed_out", self.job, message, failure_type=failure.type)
-        return self._flow.report(self.job)
 
     def _is_forked(self) -> bool:
         """Return whether this is a child of the process that works on the job.  A child reports nothing."""
