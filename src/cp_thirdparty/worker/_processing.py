@@ -16,13 +16,14 @@ from typing import Any, Final, TypeVar
 
 from cp_thirdparty.enums import FailureType
 from cp_thirdparty.models import AnyJob, FailureDetails
-from cp_thirdparty.worker._claimed_job import ClaimedJob, Recorder, Stage
+from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
 from cp_thirdparty.worker._clients import Clients, limit_calls
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._engines import Engine
 from cp_thirdparty.worker._flow import CLEAN_UP_SECONDS, JobFlow
 from cp_thirdparty.worker._handler_failures import timeout_message
-from cp_thirdparty.worker._steps import HoldJob, Steps, hold_without_lease
+from cp_thirdparty.worker._journal_writer import JournalWriter
+from cp_thirdparty.worker._steps import Steps, hold_without_lease
 from cp_thirdparty.worker.journal import JournalEntry
 from cp_thirdparty.worker.outcomes import HandedBack, Outcome
 from cp_thirdparty.worker.tokens import TokenLookup
@@ -71,8 +72,7 @@ class Processing:
         job_timeout: Seconds that the job may take after its claim.
         ends_at: When the process ends, as a time of `time.monotonic`; ``None`` if it does not end.
         emitter: Emits the events.
-        recorder: Writes the journal; ``None`` for no journal.
-        hold: Returns for how many seconds no other worker can take the job over, as for `Steps`.
+        writer: Writes the journal; ``None`` for no journal.
         entry: The journal entry of the job; ``None`` for a new job.
         report_seconds: Seconds before the end of the process for the report; ``None`` for the default.
     """
@@ -87,14 +87,13 @@ class Processing:
         job_timeout: float,
         ends_at: float | None,
         emitter: Emitter,
-        recorder: Recorder | None = None,
-        hold: HoldJob = hold_without_lease,
+        writer: JournalWriter | None = None,
         entry: JournalEntry | None = None,
         report_seconds: float | None = None,
     ) -> None:
-        self.job = ClaimedJob(offer, recorder=recorder or _NoJournal(), began_at=time.monotonic(), entry=entry)
+        self.job = ClaimedJob(offer, recorder=writer or _NoJournal(), began_at=time.monotonic(), entry=entry)
         self.outcome: Future[Outcome] = Future()
-        self._has_journal = recorder is not None
+        self._has_journal = writer is not None
         self._ends_at = ends_at
         self._emitter = emitter
         self._job_timeout = job_timeout
@@ -108,7 +107,7 @@ class Processing:
                 clients=clients,
                 tokens=tokens,
                 notify=emitter.notify,
-                hold=hold,
+                hold=hold_without_lease if writer is None else writer.hold,
                 clock=time.monotonic,
                 look_up_seconds=self._look_up_seconds,
             ),

@@ -50,7 +50,6 @@ from cp_thirdparty.worker._lambda_job import (
 )
 from cp_thirdparty.worker._lambda_metrics import INVOKE_ACTION_TYPE, EventCounter
 from cp_thirdparty.worker._processes import ProcessEngine, ProcessPerJob
-from cp_thirdparty.worker._steps import hold_without_lease
 from cp_thirdparty.worker.events import EventHook, WorkerMetrics
 from cp_thirdparty.worker.journal import JobScope, Journal, JournalEntry
 from cp_thirdparty.worker.outcomes import (
@@ -344,8 +343,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
             job_timeout=_MAX_FUNCTION_SECONDS,
             ends_at=limits.ends_at,
             emitter=self._emitter,
-            recorder=writer,
-            hold=hold_without_lease if writer is None else writer.hold,
+            writer=writer,
             entry=entry,
             report_seconds=limits.report_seconds,
         )
