@@ -564,7 +564,7 @@ def test_a_job_that_was_claimed_anew_is_not_taken_up_again(
     recovery.postpone(entry)
     for _ in range(looks):
         recovery.check_journal()
-    recovery.note_claim(left.offer)
+    recovery.forget(left.offer)
     recovery.check_journal()
     assert recovery.take() is None
 
@@ -577,7 +577,7 @@ def test_a_claimed_job_whose_ownership_was_unknown_is_not_asked_for(
     monkeypatch.setattr("cp_thirdparty.worker._recovery._UNCERTAIN_INTERVAL", 0.0)
     recovery = _create_recovery(left)
     recovery.note_uncertain(left.offer, since=None)
-    recovery.note_claim(left.offer)
+    recovery.forget(left.offer)
     recovery.check_journal()
     assert recovery.uncertain == ()
     assert recovery.take() is None

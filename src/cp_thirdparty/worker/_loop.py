@@ -421,7 +421,7 @@ class Loop:
         elif is_released(job):
             self._recovery.note_release(job.offer)
         else:
-            self._recovery.note_end(job.offer)
+            self._recovery.forget(job.offer)
 
     # --- events
 
@@ -443,7 +443,7 @@ class Loop:
 
     def _notify(self, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
         if name == "claimed":
-            self._recovery.note_claim(job.offer)
+            self._recovery.forget(job.offer)
             self._poller.note_claim()
         if name == "journal_failed":
             self._has_lost = True

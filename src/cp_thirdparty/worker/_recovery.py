@@ -145,9 +145,15 @@ class Recovery:
         if is_late:
             self._writer.release(offer.job_id)
 
-    def note_end(self, offer: AnyJob) -> None:
-        """Drop the entry of a job that has ended, so that the worker does not try to acknowledge it again."""
-        self._forget(offer.job_id)
+    def forget(self, offer: AnyJob) -> None:
+        """
+        Drop the entry of a job that has ended or that this worker has claimed after a poll.
+
+        Otherwise the worker would try to acknowledge the job again, or start it with an entry that is out of date.
+        """
+        with self._lock:
+            for jobs in (self._uncertain, self._waiting, self._postponed):
+                jobs.pop(offer.job_id, None)
 
     def note_release(self, offer: AnyJob) -> None:
         """
@@ -161,15 +167,6 @@ class Recovery:
             for jobs in (self._waiting, self._postponed):
                 if jobs.get(offer.job_id) is asked:
                     jobs.pop(offer.job_id, None)
-
-    def note_claim(self, offer: AnyJob) -> None:
-        """Drop the entry of a job that this worker has claimed after a poll, because the entry is out of date."""
-        self._forget(offer.job_id)
-
-    def _forget(self, job_id: str) -> None:
-        with self._lock:
-            for jobs in (self._uncertain, self._waiting, self._postponed):
-                jobs.pop(job_id, None)
 
     def close(self, is_over: Callable[[], bool] = lambda: False) -> list[JournalEntry]:
         """
