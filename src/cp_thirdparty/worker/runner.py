@@ -150,12 +150,16 @@ class Runner(Generic[_ConfigurationT]):
         Returns:
             The result of the handler, or a `NotStarted` if its coroutine did not start and will not start.
         """
+        deadline = time.time() + seconds_left
         try:
             with ExitInFork():
-                job = self._create_job(
-                    *(offer, details),
-                    client=client,
-                    client_token=client_token,
+                job: Job[Any] = Job(
+                    offer,
+                    details,
+                    self._read_configuration(details),
+                    open_artifacts=functools.partial(
+                        self._open_artifacts, client, details, client_token, deadline, cancelled.is_set
+                    ),
                     seconds_left=seconds_left,
                     cancelled=cancelled,
                     stopping=stopping,
@@ -186,31 +190,9 @@ class Runner(Generic[_ConfigurationT]):
         """Whether the code of the handler begins in the event loop, which must then note the start."""
         return begins_in_loop(self.handler)
 
-    def _create_job(
-        self,
-        offer: AnyJob,
-        details: AnyJobDetails,
-        *,
-        client: AnyClient,
-        client_token: SecretStr | None,
-        seconds_left: float,
-        cancelled: threading.Event,
-        stopping: threading.Event,
-    ) -> Job[Any]:
-        configuration: Any = details.data.action_configuration
-        if self.configuration is not None:
-            configuration = structure_configuration(configuration, self.configuration)
-        return Job(
-            offer,
-            details,
-            configuration,
-            open_artifacts=functools.partial(
-                self._open_artifacts, client, details, client_token, time.time() + seconds_left, cancelled.is_set
-            ),
-            seconds_left=seconds_left,
-            cancelled=cancelled,
-            stopping=stopping,
-        )
+    def _read_configuration(self, details: AnyJobDetails) -> Any:
+        given = details.data.action_configuration
+        return given if self.configuration is None else structure_configuration(given, self.configuration)
 
     def _call(
         self, job: Job[Any], kind: JobKind, wait_for: Callable[[Awaitable[Result]], Result], seconds_left: float
