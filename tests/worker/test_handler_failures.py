@@ -185,7 +185,7 @@ def test_an_error_of_the_library_is_reported(
 def test_the_log_has_the_message_of_every_error(name: str) -> None:
     """Class and message of an error of this library are logged, with the place where it was raised."""
     failure = _MAKERS.get(name, _make)(_EXCEPTIONS[name])
-    log = explain(failure, "j").log
+    log = explain(failure, "j").failure
     if name == "JobFailedError":
         assert log == ""
     else:
@@ -204,7 +204,7 @@ def test_the_log_has_the_command_that_installs_a_missing_extra(
 @pytest.mark.parametrize("package", ["s3transfer", "another", None])
 def test_the_log_has_no_message_of_another_import_error(package: str | None) -> None:
     """Any code may raise an `ImportError` with any message."""
-    assert explain(ImportError(_SECRET, name=package), "j").log == "ImportError at its start"
+    assert explain(ImportError(_SECRET, name=package), "j").failure == "ImportError at its start"
 
 
 def _make(cls: Any) -> Exception:
@@ -301,9 +301,9 @@ def test_a_circle_of_causes_ends() -> None:
     """Exceptions may name each other as causes, and groups may have thousands of members."""
     first, second = ValueError(), KeyError()
     first.__cause__, second.__cause__ = second, first
-    assert explain(first, "j").log == "ValueError at its start; from KeyError at its start"
+    assert explain(first, "j").failure == "ValueError at its start; from KeyError at its start"
     many = explain(_group("Many", *(ValueError() for _ in range(5000))), "j")
-    assert many.log.count("ValueError") < 20
+    assert many.failure.count("ValueError") < 20
 
 
 def test_a_deep_traceback_is_short_in_the_log(service: LocalCodePipeline, caplog: pytest.LogCaptureFixture) -> None:
@@ -466,18 +466,24 @@ def test_a_job_that_cannot_be_closed_keeps_its_result(
     assert _SECRET not in caplog.text
 
 
+def _explain(failure: BaseException) -> FailureDetails:
+    result = explain(failure, "j").result
+    assert isinstance(result, FailureDetails)
+    return result
+
+
 def test_the_operations_of_codepipeline_are_not_those_of_s3() -> None:
     """A denied call to CodePipeline is not about the job's credentials, whichever call it is."""
     for name in OPERATION_NAMES:
         failure = AccessDeniedError(operation_name=name, **_DENIED)
-        assert explain(failure, "j").details.type is FailureType.SYSTEM_UNAVAILABLE
+        assert _explain(failure).type is FailureType.SYSTEM_UNAVAILABLE
 
 
 def test_a_job_without_credentials_is_reported_as_such() -> None:
     """Absent credentials of the job are not taken for those of the worker."""
     failure = check_credentials(JobDetails(id="j", data=JobData(), nonce="1"))
     assert failure is not None
-    details = explain(failure, "j").details
+    details = _explain(failure)
     assert (details.type, details.message) == (
         FailureType.PERMISSION_ERROR,
         "The job has no artifact credentials (job j).",
@@ -491,7 +497,7 @@ def test_the_log_does_not_show_where_the_library_is_installed() -> None:
         structure_configuration(None, int)
     except TypeError as error:
         caught.append(error)
-    log = explain(caught[0], "job-1").log
+    log = explain(caught[0], "job-1").failure
     assert " > cp_thirdparty/_base/frames.py:" in log
     assert str(Path(configuration.__file__).parents[1]) not in log
 
@@ -512,7 +518,7 @@ class _Hostile(str):
 )
 def test_an_import_error_may_have_any_values(error: ImportError) -> None:
     """None of their methods runs."""
-    assert explain(error, "j").log == "ImportError at its start"
+    assert explain(error, "j").failure == "ImportError at its start"
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(-5.0, "0"), (-0.0, "0"), (0.4, "0"), (3300.0, "3300")])

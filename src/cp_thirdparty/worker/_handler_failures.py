@@ -1,9 +1,9 @@
-"""Messages for the customer and for the log about a timeout, or about an exception that a handler raised."""
+"""The result of a run of a handler, with messages about an exception that it raised or about a timeout."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import dropwhile
 from pathlib import Path
 from traceback import walk_tb
@@ -21,7 +21,7 @@ from cp_thirdparty.exceptions import JobFailedError
 from cp_thirdparty.exceptions._job_failures import ResultTypeError
 from cp_thirdparty.models import FailureDetails
 from cp_thirdparty.worker._failure_policy import FAILED, HANDLER_FAILURES, HandlerFailure
-from cp_thirdparty.worker.results import failure_details
+from cp_thirdparty.worker.results import Result, failure_details
 
 # The maximum length of the message of an error.  It leaves room for the job id, which is added after the message and
 # must not be removed when the complete text is truncated.
@@ -47,29 +47,38 @@ _OURS: Final = frozenset({ResultTypeError, *(getattr(exceptions, name) for name 
 
 
 @attrs.frozen(kw_only=True)
-class Explanation:
+class HandlerRun:
     """
-    The messages about an exception that a handler raised.
+    The result of one run of a handler, and details for the log.
+
+    It can be pickled, whatever the handler returned or raised.
 
     Attributes:
-        details: The failure to report to CodePipeline, which the customer sees.
-        log: The text for the log; empty for a correct `JobFailedError`.
+        result: The result to report.
+        failure: The exceptions that the handler raised, for the log; empty if there are none, and for a correct
+            `JobFailedError`.
         error: Class and message of the exception that determines the failure type, without the lines of code.
         where: The lines of code that lead to that exception.  If that exception was never raised, the lines that lead
             to the exception that ended the handler.  Empty if they are not known, or are all in this library.
         was_interrupted: Whether one of the exceptions is a `KeyboardInterrupt`.
+        has_timed_out: Whether the handler was cancelled at its deadline, or because its result is no longer needed.
+        clean_up: Removes the files and closes the connections of the job, and returns a message for each that remains.
+            It is called after the report, because it may take long, and the result must not wait for it.  It must be
+            called before the object is pickled.
     """
 
-    details: FailureDetails
-    log: str
+    result: Result
+    failure: str = ""
     error: str = ""
     where: str = ""
     was_interrupted: bool = False
+    has_timed_out: bool = False
+    clean_up: Callable[[], tuple[str, ...]] = attrs.field(default=tuple, eq=False, repr=False)
 
 
-def explain(failure: BaseException, job_id: str) -> Explanation:
+def explain(failure: BaseException, job_id: str) -> HandlerRun:
     """
-    Create the messages about an exception that a handler raised, for the customer and for the log.
+    Return the result of a handler that raised an exception, with messages for the customer and for the log.
 
     It searches the exception, the members of its group and its causes.  If one of them is a `JobFailedError`, the
     customer sees the message that the partner wrote for it.  Otherwise the first exception for whose class the table of
@@ -78,20 +87,20 @@ def explain(failure: BaseException, job_id: str) -> Explanation:
     related = tuple(_related_exceptions(failure))
     written, is_correct = _find_job_failed_error(related)
     row, chosen = _choose_row(related)
-    return Explanation(
-        details=_report(row, chosen, job_id) if written is None else failure_details(written),
-        log="" if is_correct else "; from ".join(map(_describe_with_place, related[:_MAX_LOGGED])),
+    return HandlerRun(
+        result=_report(row, chosen, job_id) if written is None else failure_details(written),
+        failure="" if is_correct else "; from ".join(map(_describe_with_place, related[:_MAX_LOGGED])),
         error=_describe(chosen),
         where=format_place(walk_tb(chosen.__traceback__ or failure.__traceback__)),
         was_interrupted=any(isinstance(one, KeyboardInterrupt) for one in related),
     )
 
 
-def explain_unreadable(failure: BaseException, obstacle: BaseException, job_id: str) -> Explanation:
-    """Create the messages about an exception that cannot be read, because its own code raised `obstacle`."""
-    return Explanation(
-        details=_details(FailureType.JOB_FAILED, "The action's worker failed", job_id),
-        log=f"{class_name(failure)}, which raised {class_name(obstacle)} when it was read",
+def explain_unreadable(failure: BaseException, obstacle: BaseException, job_id: str) -> HandlerRun:
+    """Return the result of a handler whose exception cannot be read, because its own code raised `obstacle`."""
+    return HandlerRun(
+        result=_details(FailureType.JOB_FAILED, "The action's worker failed", job_id),
+        failure=f"{class_name(failure)}, which raised {class_name(obstacle)} when it was read",
         error=class_name(failure),
         was_interrupted=type(obstacle) is KeyboardInterrupt,
     )

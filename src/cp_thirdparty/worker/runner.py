@@ -28,7 +28,13 @@ from cp_thirdparty.worker._coroutines import (
     begins_in_loop,
     is_async_callable,
 )
-from cp_thirdparty.worker._handler_failures import class_name, explain, explain_unreadable, timeout_message
+from cp_thirdparty.worker._handler_failures import (
+    HandlerRun,
+    class_name,
+    explain,
+    explain_unreadable,
+    timeout_message,
+)
 from cp_thirdparty.worker._isolation import ExitInFork
 from cp_thirdparty.worker._kinds import AnyClient, JobKind, kind_of
 from cp_thirdparty.worker._start_permit import WITHDRAWN
@@ -55,34 +61,6 @@ Creates the artifact store of a job: `ArtifactStore.for_job`, or a ``functools.p
 If a factory has parameters ``deadline`` and ``is_cancelled`` with the default ``None``, it is called with the deadline
 of the job and a function that returns whether the job was cancelled.
 """
-
-
-@attrs.frozen(kw_only=True)
-class HandlerRun:
-    """
-    The result of one run of a handler, and details for the log.
-
-    It can be pickled, whatever the handler returned or raised.
-
-    Attributes:
-        result: The result to report.
-        failure: A description of the failure of the handler, for the log; empty if nothing failed.
-        error: Class and message of the exception that the handler raised, without the place in the code.
-        where: The place in the code where the exception was raised.
-        was_interrupted: Whether Ctrl-C ended the handler.
-        has_timed_out: Whether the handler was cancelled at its deadline, or because its result is no longer needed.
-        clean_up: Removes the files and closes the connections of the job, and returns a message for each that remains.
-            It is called after the report, because it may take long, and the result must not wait for it.  It must be
-            called before the object is pickled.
-    """
-
-    result: Result
-    failure: str = ""
-    error: str = ""
-    where: str = ""
-    was_interrupted: bool = False
-    has_timed_out: bool = False
-    clean_up: Callable[[], tuple[str, ...]] = attrs.field(default=tuple, eq=False, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -238,16 +216,9 @@ def _open_parameters(function: Callable[..., object]) -> frozenset[str]:
 
 def _failure_result(failure: BaseException, job_id: str) -> HandlerRun:
     try:
-        explanation = explain(failure, job_id)
+        return explain(failure, job_id)
     except BaseException as obstacle:  # noqa: BLE001 - properties of the handler's exception may raise anything
-        explanation = explain_unreadable(failure, obstacle, job_id)
-    return HandlerRun(
-        result=explanation.details,
-        failure=explanation.log,
-        error=explanation.error,
-        where=explanation.where,
-        was_interrupted=explanation.was_interrupted,
-    )
+        return explain_unreadable(failure, obstacle, job_id)
 
 
 def _close(job: Job[Any]) -> tuple[str, ...]:
