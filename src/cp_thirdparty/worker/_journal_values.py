@@ -29,17 +29,6 @@ from cp_thirdparty.worker.journal import (
 )
 from cp_thirdparty.worker.results import Continued, Succeeded
 
-__all__ = [
-    "call_claim",
-    "call_hold",
-    "call_recover",
-    "find_finished",
-    "has_finished",
-    "read_interval",
-    "read_jobs",
-    "sort_entries",
-]
-
 _T = TypeVar("_T")
 
 _RESULTS: Final = (Succeeded, Continued, FailureDetails)
