@@ -49,13 +49,6 @@ def limit(column: str) -> str:
     )
 
 
-_COLUMNS: Final = ", ".join(
-    limit(column)
-    for column in (
-        *("id", "scope", "job_id", "client_id", "state", "result", "may_be_accepted", "outcome", "crashes"),
-        *("is_suspect", "owner", "claimed_at", "changed_at", "nonce"),
-    )
-)
 # Version 0.1 counted a crash for each job of a worker that had crashed.  So its count does not show which job was the
 # cause, and each job with a crash becomes a suspect.
 OLD_CRASHES: Final = "0, crashes <> 0"
@@ -109,6 +102,8 @@ class Row:
         """Whether the job is finished."""
         return bool(self.state == JournalState.DONE)
 
+
+_COLUMNS: Final = ", ".join(limit(field) for field in attrs.fields_dict(Row))
 
 _NOT_RUNNING: Final = tuple(state.value for state in JournalState if state is not JournalState.RUNNING)
 
