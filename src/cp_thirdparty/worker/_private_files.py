@@ -18,8 +18,9 @@ _EVERYBODY: Final = 0o007
 
 _ROOT: Final = 0
 
-# The suffixes of files that SQLite creates beside the journal.  It uses `-journal` if no write-ahead log is possible.
-_SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+# The suffixes of files that SQLite creates beside the journal: the write-ahead log, the index of this log, and the
+# rollback journal, which SQLite uses if no write-ahead log is possible.
+SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
 
 def side_file(path: Path, suffix: str) -> Path:
@@ -112,7 +113,7 @@ def identify(path: Path, *, least_size: int = 0) -> tuple[int, int] | None:
 
 
 def _files_of(path: Path) -> list[Path]:
-    return [path, *(side_file(path, suffix) for suffix in _SIDE_FILES)]
+    return [path, *(side_file(path, suffix) for suffix in SIDE_FILES)]
 
 
 def _has_owners(directory: Path) -> bool:

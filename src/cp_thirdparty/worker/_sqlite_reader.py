@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -15,7 +14,7 @@ from typing import Final
 from cp_thirdparty.artifacts._local_files import check_space
 from cp_thirdparty.artifacts._temporary import PrivateDirectory
 from cp_thirdparty.exceptions import JournalError
-from cp_thirdparty.worker._private_files import refuse_special_files, side_file
+from cp_thirdparty.worker._private_files import SIDE_FILES, refuse_special_files, side_file
 
 # Seconds to wait for another process that writes to the same file.
 BUSY_TIMEOUT: Final = 30.0
@@ -27,9 +26,6 @@ _ATTEMPTS: Final = 5
 # Seconds after which a changed file has a new modification time.  The clocks for file times of Linux and Windows
 # advance at least every 0.016 seconds.
 _TICK: Final = 0.02
-
-# The files that SQLite creates beside a file: the write-ahead log, the index of this log, and the rollback journal.
-_SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
 # The properties of a file that change when the file is written or replaced; ``None`` if there is no file.
 _Status = tuple[int, int, int, int] | None
@@ -202,12 +198,12 @@ def _has_index(path: Path) -> bool:
 
 
 def _statuses(path: Path) -> list[_Status]:
-    return [_status(path, suffix) for suffix in ("", *_SIDE_FILES)]
+    return [_status(path, suffix) for suffix in ("", *SIDE_FILES)]
 
 
 def _status(path: Path, suffix: str) -> _Status:
     try:
-        status = os.stat(side_file(path, suffix) if suffix else path)  # noqa: PTH116 - the same as `Path.stat`
+        status = side_file(path, suffix).stat()
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
