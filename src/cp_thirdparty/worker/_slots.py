@@ -122,7 +122,8 @@ class Slots:
     def notify(self) -> None:
         """Wake all threads that wait in `wait` or `enter_turn`, so that they check their conditions again."""
         with self._lock:
-            self._notify()
+            self._slot_freed.notify_all()
+            self._may_start.notify_all()
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> None:
         """Wait until the condition holds, but at most the given seconds."""
@@ -154,13 +155,9 @@ class Slots:
         with self._lock:
             self._is_closed = True
             threads, self._threads = self._threads, 0
-            self._notify()
+            self.notify()
         for _ in range(threads):
             self._queue.put(None)
-
-    def _notify(self) -> None:
-        self._slot_freed.notify_all()
-        self._may_start.notify_all()
 
     def _is_over(self, job: ClaimedJob) -> bool:
         return self._is_closed or job.stage in (Stage.DECIDED, Stage.ENDED)
