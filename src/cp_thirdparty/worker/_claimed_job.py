@@ -327,7 +327,8 @@ class ClaimedJob:
             if self.stage in (Stage.DECIDED, Stage.ENDED):
                 return False
             self.result, self.decided_at = result, now
-            self._give_up(is_given_up)  # before other threads can see the new stage
+            if is_given_up:
+                self._give_up()  # before other threads can see the new stage
             self._move(Stage.DECIDED, is_recorded=True)
             return True
 
@@ -342,7 +343,7 @@ class ClaimedJob:
         with self._lock:
             if self.stage in (Stage.DECIDED, Stage.ENDED) or (self.has_begun and not may_have_begun):
                 return False
-            self._give_up(True)
+            self._give_up()
             return self.end(outcome)
 
     def note_failure(self, now: float, problem: str) -> None:
@@ -391,10 +392,9 @@ class ClaimedJob:
             self._move(Stage.ENDED, is_recorded=True)
             return True
 
-    def _give_up(self, is_given_up: bool) -> None:  # noqa: FBT001 - passed on
-        if is_given_up:
-            self.is_given_up = True
-            self.cancelled.set()
+    def _give_up(self) -> None:
+        self.is_given_up = True
+        self.cancelled.set()
 
     def _move(self, stage: Stage, *, is_recorded: bool = False) -> bool:
         """Change the stage; return ``False`` if `is_recorded` is true and the journal could not be written."""
