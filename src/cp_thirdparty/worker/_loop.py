@@ -112,7 +112,6 @@ class Loop:
         self._poller = Poller(
             settings=settings,
             clients=clients,
-            engine=self._engine,
             flow=self._flow,
             writer=self._writer,
             recovery=self._recovery,

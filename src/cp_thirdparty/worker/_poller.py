@@ -12,7 +12,6 @@ from cp_thirdparty.exceptions import ThirdPartyError
 from cp_thirdparty.models import AnyJob
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
-from cp_thirdparty.worker._engines import Engine
 from cp_thirdparty.worker._failure_policy import Next, Situation, Step, classify
 from cp_thirdparty.worker._flow import JobFlow
 from cp_thirdparty.worker._journal_writer import JournalWriter
@@ -36,8 +35,7 @@ class Poller:
     Args:
         settings: The arguments of the worker.
         clients: The clients that make the calls.
-        engine: Runs handlers.
-        flow: Decides whether another job may be claimed.
+        flow: Runs handlers, and decides whether another job may be claimed.
         writer: Writes the journal.
         recovery: Returns the jobs that were taken over from the journal.
         slots: The slots in which jobs are started.
@@ -51,7 +49,6 @@ class Poller:
         *,
         settings: Settings,
         clients: Clients,
-        engine: Engine,
         flow: JobFlow,
         writer: JournalWriter,
         recovery: Recovery,
@@ -63,8 +60,8 @@ class Poller:
         self._settings = settings
         self._kind = kind_of_type(settings.action_type_id)
         self._clients = clients
-        self._engine = engine
         self._flow = flow
+        self._engine = flow.engine
         self._writer = writer
         self._recovery = recovery
         self._slots = slots

@@ -273,7 +273,6 @@ class JobWorker(Generic[_ConfigurationT]):
             concurrency = executor.count
         elif executor is not None:
             check_callable("executor", executor, "no arguments, and return an Executor")
-        self._connect = connect
         self._runner: Runner[Any] = Runner(
             connect=connect, handler=handler, configuration=configuration, tokens=tokens, artifacts=artifacts
         )
@@ -472,14 +471,14 @@ class JobWorker(Generic[_ConfigurationT]):
             clients.close()
 
     def _create_loop(self, on_outcome: Callable[[Outcome], object] | None) -> Loop:
-        settings = self._settings
-        clients = self._clients or Clients(self._connect, settings.emitter, kind_of_type(settings.action_type_id))
+        runner, settings = self._runner, self._settings
+        clients = self._clients or Clients(runner.connect, settings.emitter, kind_of_type(settings.action_type_id))
         try:
             return Loop(
                 settings=settings,
                 clients=clients,
                 create_engine=self._create_engine,
-                tokens=self._runner.tokens,
+                tokens=runner.tokens,
                 journal=self._journal,
                 journal_calls=self._journal_calls,
                 on_outcome=on_outcome,
