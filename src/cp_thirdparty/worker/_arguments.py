@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
+from cp_thirdparty._base.frames import hide_arguments
 from cp_thirdparty.configuration import check_configuration_class
 from cp_thirdparty.worker._kinds import JobKind
 from cp_thirdparty.worker.journal import Journal
@@ -15,26 +16,31 @@ from cp_thirdparty.worker.tokens import TokenLookup
 _JOURNAL: Final = tuple(name for name in vars(Journal) if not name.startswith("_"))
 
 
-def read_tokens(client_tokens: Any, kind: JobKind) -> TokenLookup | str | None:
+@hide_arguments
+def read_tokens(client_tokens: Any, kind: JobKind) -> TokenLookup | None:
     """
-    Check the argument `client_tokens` and create the look-up of client tokens.
+    Check the argument `client_tokens` and create the look-up of client tokens; ``None`` for jobs that have no token.
 
-    Returns:
-        The look-up; ``None`` for jobs that have no client token; a string that describes the problem if the argument is
-        not valid.  The problem is not raised here, because the traceback could show the tokens in this frame.
+    Raises:
+        TypeError: The argument is not valid.
     """
     if not kind.has_client_token:
-        return None if client_tokens is None else "client_tokens: must not be given for custom jobs, which have none"
+        if client_tokens is not None:
+            raise TypeError("client_tokens: must not be given for custom jobs, which have none")
+        return None
     if client_tokens is None:
-        return "client_tokens: must be given for third-party jobs: a mapping from client id to token, or a callable"
+        raise TypeError(
+            "client_tokens: must be given for third-party jobs: a mapping from client id to token, or a callable"
+        )
     if not isinstance(client_tokens, Mapping):
         problem = _find_problem(client_tokens, "one positional argument, the client id", "", is_object=True)
         if problem:
-            return f"client_tokens: must be a mapping from client id to token, or a callable; {problem}"
+            raise TypeError(f"client_tokens: must be a mapping from client id to token, or a callable; {problem}")
     try:
         return TokenLookup(client_tokens)
     except TypeError:
-        return "client_tokens: must be a mapping from client id to token, and each token a str or a SecretStr"
+        rule = "must be a mapping from client id to token, and each token a str or a SecretStr"
+        raise TypeError(f"client_tokens: {rule}") from None
 
 
 def check_handling(

@@ -148,8 +148,6 @@ class JobProcessor(Generic[_ConfigurationT]):
         # A processor has no action type.  With client tokens, it is for third-party jobs, otherwise for custom jobs.
         self._kind = CUSTOM if client_tokens is None else THIRD_PARTY
         tokens = read_tokens(client_tokens, self._kind)
-        if isinstance(tokens, str):
-            raise TypeError(tokens)
         check_handling(
             self._kind,
             connect=connect,

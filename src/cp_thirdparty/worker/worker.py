@@ -250,8 +250,6 @@ class JobWorker(Generic[_ConfigurationT]):
         check_instance("action_type_id", action_type_id, ActionTypeId)
         kind = kind_of_type(action_type_id)
         tokens = read_tokens(client_tokens, kind)
-        if isinstance(tokens, str):
-            raise TypeError(tokens)
         check_handling(
             kind, connect=connect, handler=handler, configuration=configuration, artifacts=artifacts, on_event=on_event
         )
