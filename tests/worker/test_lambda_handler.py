@@ -1324,7 +1324,7 @@ def test_the_metrics_of_an_invocation_have_one_second() -> None:
     counter = _lambda_metrics.EventCounter(metrics, warnings.append, lambda: now)
     counter._calls.call_or_raise = call  # type: ignore[method-assign, assignment]
     event = JobEvent(name="claimed", job_id="job-1", client_id="")
-    for ends_at, expected in ((None, [1.0, 0.25]), (100.0, [1.0, 0.25]), (3.5, [0.5, 0.05]), (0.0, [0.05, 0.05])):
+    for ends_at, expected in ((math.inf, [1.0, 0.25]), (100.0, [1.0, 0.25]), (3.5, [0.5, 0.05]), (0.0, [0.05, 0.05])):
         seconds.clear()
         counter.begin(ends_at)
         counter(event, None)

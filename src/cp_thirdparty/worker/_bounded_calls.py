@@ -77,7 +77,7 @@ class BoundedCalls:
         self._waiting: set[_Call] = set()  # calls for which a caller waits
         self._hanging: set[_Call] = set()
         self._is_closed = False
-        self._ends_at: float | None = None
+        self._ends_at = math.inf
 
     @property
     def is_hanging(self) -> bool:
@@ -182,7 +182,7 @@ class BoundedCalls:
         A call that hangs still prevents other calls.
         """
         with self._lock:
-            self._is_closed, self._ends_at = False, None
+            self._is_closed, self._ends_at = False, math.inf
 
     def close(self) -> None:
         """End the idle threads now, and the other threads when their calls have returned."""
@@ -204,7 +204,7 @@ class BoundedCalls:
         least = time.monotonic() + _MIN_SECONDS
         while True:
             now = time.monotonic()
-            ends_at = deadline if self._ends_at is None else min(deadline, max(self._ends_at, least))
+            ends_at = min(deadline, max(self._ends_at, least))
             try:
                 return call.result.get(timeout=max(0.0, min(ends_at - now, _TICK)))
             except Empty:

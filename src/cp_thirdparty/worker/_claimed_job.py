@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -95,7 +96,7 @@ class ClaimedJob:
             attempt to report, so that the journal contains it if the process ends during the attempt.
         outcome: How the job ended; ``None`` before its end.
         is_closed: Whether the outcome was recorded and emitted.  Nothing more happens to the job after that.
-        service_deadline: Time after which CodePipeline has certainly timed the job out, by the worker's clock; ``None``
+        service_deadline: Time after which CodePipeline has certainly timed the job out, by the worker's clock; infinity
             before the claim.
         is_recorded: Whether the journal contains the job.
         crashes: Number of processes that ended unexpectedly while they ran only the handler of this job.
@@ -111,7 +112,7 @@ class ClaimedJob:
         clean_up: Removes what the handler has left, and returns a message for each file or connection that remains.
             ``None`` before the end of the handler, and after `clean_up` has ended.  If the handler has its own process,
             which the worker can kill, it is set from the start of the process.
-        clean_up_ends_at: Time until which the worker waits for `clean_up`, by its clock; ``None`` before its start.
+        clean_up_ends_at: Time until which the worker waits for `clean_up`, by its clock; infinity before its start.
         failing_since: Time of the first failure since the last successful attempt; ``None`` after a success.
         problem: Description of the failure that delays the job and that has its cause outside the job; empty if there
             is none.
@@ -132,7 +133,7 @@ class ClaimedJob:
         self.may_be_accepted = entry is None or entry.may_be_accepted
         self.outcome: Outcome | None = None
         self.is_closed = False
-        self.service_deadline: float | None = None
+        self.service_deadline = math.inf
         self.is_recorded = entry is not None
         self.crashes = 0 if entry is None else entry.crashes
         self.isolated_crashes = 0
@@ -144,7 +145,7 @@ class ClaimedJob:
         self.is_given_up = False
         self.was_interrupted = False
         self.clean_up: Callable[[], tuple[str, ...]] | None = None
-        self.clean_up_ends_at: float | None = None
+        self.clean_up_ends_at = math.inf
         self.failing_since = None if self.may_be_accepted else began_at
         self.problem = ""
         self._recorder = recorder
@@ -185,11 +186,11 @@ class ClaimedJob:
 
     def is_cleaning_up(self, now: float) -> bool:
         """Return whether the worker waits until `clean_up` has removed what the handler has left."""
-        return self.clean_up is not None and (self.clean_up_ends_at is None or now < self.clean_up_ends_at)
+        return self.clean_up is not None and now < self.clean_up_ends_at
 
     def is_out_of_time(self, now: float) -> bool:
         """Return whether CodePipeline has certainly timed the job out; it is never true before the claim."""
-        return self.service_deadline is not None and now >= self.service_deadline
+        return now >= self.service_deadline
 
     def accept_details(self, details: AnyJobDetails) -> None:
         """Store the details of the job, and change the stage from `OFFERED` to `READ`; other stages do not change."""

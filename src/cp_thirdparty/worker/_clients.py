@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import threading
 import time
 import traceback
@@ -48,26 +49,26 @@ class Connector:
         self._lock = threading.Lock()
         self._calls = BoundedCalls(_THREAD)
 
-    def call(self, seconds: float | None, create: Callable[[], object], is_needed: Callable[[], bool]) -> bool:
+    def call(self, seconds: float, create: Callable[[], object], is_needed: Callable[[], bool]) -> bool:
         """
         Create clients in another thread; return ``False`` if ``connect`` has not returned in time.
 
         Args:
-            seconds: How long to wait; ``None`` to call `create` in this thread, without a limit.
+            seconds: How long to wait; infinity to call `create` in this thread, without a limit.
             create: Calls ``connect`` and stores the clients, even after the time has passed.
             is_needed: Returns whether clients must be created.  Another thread may have created them.
 
         Raises:
             Exception: The error of ``connect``.
         """
-        longest = threading.TIMEOUT_MAX if seconds is None else min(seconds, threading.TIMEOUT_MAX)
+        longest = min(seconds, threading.TIMEOUT_MAX)
         ends_at = time.monotonic() + longest
         if not self._lock.acquire(timeout=longest):
             return not is_needed()
         try:
             if not is_needed():
                 return True
-            if seconds is None:
+            if math.isinf(seconds):
                 create()
                 return True
             if self._calls.is_hanging:
@@ -78,7 +79,7 @@ class Connector:
         finally:
             self._lock.release()
 
-    def call_or_raise(self, seconds: float | None, create: Callable[[], object], is_needed: Callable[[], bool]) -> None:
+    def call_or_raise(self, seconds: float, create: Callable[[], object], is_needed: Callable[[], bool]) -> None:
         """
         Create clients like `call`.
 
@@ -214,14 +215,14 @@ class Clients:
 
 
 @contextmanager
-def limit_calls(ends_at: float | None) -> Generator[None, None, None]:
+def limit_calls(ends_at: float) -> Generator[None, None, None]:
     """
     Limit the time of all calls of clients that start in this context.
 
     Args:
-        ends_at: The time by `time.monotonic` at which the calls end; ``None`` for no limit.
+        ends_at: The time by `time.monotonic` at which the calls end; infinity for no limit.
     """
-    token = CALLS_END_AT.set(None if ends_at is None else now() + ends_at - time.monotonic())
+    token = CALLS_END_AT.set(None if math.isinf(ends_at) else now() + ends_at - time.monotonic())
     try:
         yield
     finally:

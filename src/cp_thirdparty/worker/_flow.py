@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -67,7 +68,7 @@ class JobFlow:
         is_idempotent: Whether the handler of a job may run a second time.
         max_crashes: How many processes may crash while they run only this job.  After that the job fails.
         job_timeout: Seconds that a job may take after its claim.
-        ends_at: The time, by `clock`, at which the process ends, as a Lambda function does; ``None`` for no limit.
+        ends_at: The time, by `clock`, at which the process ends, as a Lambda function does; infinity for no limit.
         log_problem: Logs a problem that was found after a handler has ended.
         may_claim: Returns whether the worker still claims jobs.
         wait: Waits before the next attempt for a job; returns ``False`` if it must not be made.
@@ -86,7 +87,7 @@ class JobFlow:
     may_claim: Callable[[], bool]
     wait: Callable[[ClaimedJob, float], bool]
     enter_turn: Callable[[ClaimedJob], AbstractContextManager[bool]] = _enter_turn
-    ends_at: float | None = None
+    ends_at: float = math.inf
     clock: Callable[[], float] = time.monotonic
 
     def work(self, job: ClaimedJob) -> Outcome | None:
@@ -149,8 +150,8 @@ class JobFlow:
 
     def seconds_left(self, job: ClaimedJob) -> float:
         """Return the seconds until the timeout of a claimed job, or until the process ends if that is earlier."""
-        ends_at = self._claim_time(job) + self.job_timeout
-        return max(0.0, (ends_at if self.ends_at is None else min(ends_at, self.ends_at)) - self.clock())
+        ends_at = min(self._claim_time(job) + self.job_timeout, self.ends_at)
+        return max(0.0, ends_at - self.clock())
 
     def may_start(self, jobs: Iterable[ClaimedJob]) -> bool:
         """

@@ -30,15 +30,14 @@ _TOO_LATE: Final = "the time of the function is over"
 _NO_THREAD: Final = "The action's worker could not start the job."
 
 
-def find_end(seconds_left: float | None) -> float | None:
+def find_end(seconds_left: float) -> float:
     """
     Return the time by `time.monotonic` at which all calls of an invocation must have ended.
 
     Args:
-        seconds_left: Seconds until Lambda ends the invocation; ``None`` if this is not known. The result is then
-            ``None`` too.
+        seconds_left: Seconds until Lambda ends the invocation; infinity if this is not known.
     """
-    return None if seconds_left is None else time.monotonic() + max(0.0, seconds_left - _RETURN_SECONDS)
+    return time.monotonic() + max(0.0, seconds_left - _RETURN_SECONDS)
 
 
 class Invocation(Processing):
@@ -95,8 +94,8 @@ class Invocation(Processing):
         wait([self.outcome], self._flow.seconds_left(self.job))
         if not self.outcome.done():
             self._start(self._end_in_time, self._end_in_time)
-        left = None if self._ends_at is None else max(0.0, self._ends_at - time.monotonic()) + _LAST_CALL_SECONDS
-        wait([self.outcome], left)
+        left = max(0.0, self._seconds_to_end()) + _LAST_CALL_SECONDS
+        wait([self.outcome], min(left, threading.TIMEOUT_MAX))
 
     def _start(self, work: Callable[[], object], work_here: Callable[[], object]) -> None:
         """Run `work` in a new thread; if the system cannot start a thread, run `work_here` in this thread."""

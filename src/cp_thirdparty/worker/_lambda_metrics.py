@@ -46,14 +46,14 @@ class EventCounter:
         self._lock = threading.Lock()
         self._seconds_left = 0.0
         self._is_used_up = False  # whether the warning was logged in this invocation
-        self._ends_at: float | None = None
+        self._ends_at = math.inf
 
-    def begin(self, ends_at: float | None) -> None:
+    def begin(self, ends_at: float) -> None:
         """
         Start a new invocation, with all seconds for metrics.
 
         Args:
-            ends_at: When the last call must have ended, as a time of `time.monotonic`; ``None`` for no limit.
+            ends_at: When the last call must have ended, as a time of `time.monotonic`; infinity for no limit.
         """
         with self._lock:
             self._seconds_left, self._ends_at, self._is_used_up = _METRICS_SECONDS, ends_at, False
@@ -73,7 +73,7 @@ class EventCounter:
                     self._warn(_USED_UP)
                 return
             began_at = self._timer()
-            before_end = math.inf if self._ends_at is None else max(self._ends_at - began_at, _LAST_METRICS_SECONDS)
+            before_end = max(self._ends_at - began_at, _LAST_METRICS_SECONDS)
             try:
                 found = self._calls.call_or_raise(min(self._seconds_left, before_end), record)
             finally:

@@ -383,12 +383,11 @@ class Loop:
 
     def _wait(self, job: ClaimedJob, seconds: float) -> bool:
         """Wait between two attempts for a job; return ``False`` if there is no time left for another one."""
-        now = self._settings.clock()
-        ends = [] if job.service_deadline is None else [max(job.service_deadline, job.began_at + _MIN_SECONDS)]
+        ends_at = max(job.service_deadline, job.began_at + _MIN_SECONDS)
         failing_since = job.failing_since
         if self._on_outcome is not None and failing_since is not None:
-            ends.append(failing_since + self._settings.grace)
-        left = min((end - now for end in ends), default=seconds)
+            ends_at = min(ends_at, failing_since + self._settings.grace)
+        left = ends_at - self._settings.clock()
         return left > 0 and not self._given_up.wait(min(seconds, left))
 
     def _close(self, job: ClaimedJob, outcome: Outcome) -> None:

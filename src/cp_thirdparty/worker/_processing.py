@@ -70,7 +70,7 @@ class Processing:
         create_engine: Creates the engine that runs the handler; takes a `threading.Event` that is set when the job is
             stopped.
         job_timeout: Seconds that the job may take after its claim.
-        ends_at: When the process ends, as a time of `time.monotonic`; ``None`` if it does not end.
+        ends_at: When the process ends, as a time of `time.monotonic`; infinity if it does not end.
         emitter: Emits the events.
         writer: Writes the journal; ``None`` for no journal.
         entry: The journal entry of the job; ``None`` for a new job.
@@ -85,7 +85,7 @@ class Processing:
         clients: Clients,
         create_engine: Callable[[threading.Event], Engine],
         job_timeout: float,
-        ends_at: float | None,
+        ends_at: float,
         emitter: Emitter,
         writer: JournalWriter | None = None,
         entry: JournalEntry | None = None,
@@ -120,7 +120,7 @@ class Processing:
             may_claim=self._may_claim,
             wait=self._wait,
             enter_turn=self._enter_turn,
-            ends_at=None if ends_at is None else ends_at - self._report_seconds,
+            ends_at=ends_at - self._report_seconds,
             clock=time.monotonic,
         )
 
@@ -135,8 +135,7 @@ class Processing:
 
     def stop(self) -> None:
         """Prevent the claim of the job, and limit retries to a few seconds."""
-        ends_at = time.monotonic() + _STOP_SECONDS
-        self._ends_at = ends_at if self._ends_at is None else min(self._ends_at, ends_at)
+        self._ends_at = min(self._ends_at, time.monotonic() + _STOP_SECONDS)
         self._stopped.set()
 
     async def run_async(self) -> Outcome:
@@ -206,13 +205,13 @@ class Processing:
         return max(self._cancel_timeout, min(CLEAN_UP_SECONDS, self._seconds_to_end()))
 
     def _seconds_to_end(self) -> float:
-        return math.inf if self._ends_at is None else self._ends_at - time.monotonic()
+        return self._ends_at - time.monotonic()
 
     def _describe_timeout(self) -> str:
         if self.job.is_starting or self.job.problem:  # the handler was not called, so it did not take too long
             return _NOT_STARTED
         seconds = self._job_timeout
-        if self._ends_at is not None and self.job.claimed_at is not None:
+        if self.job.claimed_at is not None:
             seconds = min(seconds, self._ends_at - self._report_seconds - self.job.claimed_at)
         return timeout_message(seconds)
 
@@ -234,10 +233,8 @@ class Processing:
         return max(left - self._report_seconds, left / 2)
 
     def _wait(self, job: ClaimedJob, seconds: float) -> bool:
-        ends = [] if job.service_deadline is None else [job.service_deadline]
-        if self._ends_at is not None:
-            ends.append(self._ends_at - (_FLUSH_SECONDS if job.stage is Stage.DECIDED else 0.0))
-        left = min((end - time.monotonic() for end in ends), default=seconds)
+        reserved = _FLUSH_SECONDS if job.stage is Stage.DECIDED else 0.0
+        left = min(job.service_deadline, self._ends_at - reserved) - time.monotonic()
         if left <= 0 or (self._stopped.is_set() and not job.is_claimed):
             return False
         pause = min(seconds, left)
@@ -248,14 +245,14 @@ class Processing:
         return True
 
 
-def find_cancel_timeout(ends_at: float | None) -> float:
+def find_cancel_timeout(ends_at: float) -> float:
     """Return how many seconds to wait until a cancelled coroutine has ended."""
-    return _CANCEL_TIMEOUT if ends_at is None else _SHORT_CANCEL_TIMEOUT
+    return _CANCEL_TIMEOUT if math.isinf(ends_at) else _SHORT_CANCEL_TIMEOUT
 
 
-def has_time(ends_at: float | None) -> bool:
+def has_time(ends_at: float) -> bool:
     """Return whether enough time is left to start a job in a process that ends at ``ends_at`` (`time.monotonic`)."""
-    return ends_at is None or ends_at - time.monotonic() >= _MIN_SECONDS
+    return ends_at - time.monotonic() >= _MIN_SECONDS
 
 
 class _NoJournal:

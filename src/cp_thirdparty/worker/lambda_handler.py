@@ -354,9 +354,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
 
     def _read_limits(self, context: Any) -> _Limits:
         milliseconds = call_partner(methodcaller("get_remaining_time_in_millis"), context)
-        if not isinstance(milliseconds, (int, float)):
-            return _Limits(None, self._report_seconds)
-        seconds_left = milliseconds / 1000
+        seconds_left = milliseconds / 1000 if isinstance(milliseconds, (int, float)) else math.inf
         return _Limits(find_end(seconds_left), min(self._report_seconds, seconds_left / 2))
 
     def _open_journal(self, event: LambdaJobEvent, create: Callable[[], Journal]) -> JournalWriter:
@@ -394,16 +392,16 @@ class _Limits:
     The time limits of an invocation.
 
     Attributes:
-        ends_at: When the last call must have ended, as a time of `time.monotonic`; ``None`` if there is no limit.
+        ends_at: When the last call must have ended, as a time of `time.monotonic`; infinity if there is no limit.
         report_seconds: Seconds before ``ends_at`` that are reserved for the report.
     """
 
-    ends_at: float | None
+    ends_at: float
     report_seconds: float
 
     def seconds_left(self) -> float:
         """Return how many seconds are left until the time that is reserved for the report."""
-        return math.inf if self.ends_at is None else max(0.0, self.ends_at - self.report_seconds - time.monotonic())
+        return max(0.0, self.ends_at - self.report_seconds - time.monotonic())
 
 
 def _take_over(writer: JournalWriter, job_id: str, limits: _Limits) -> JournalEntry | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -279,13 +280,11 @@ class JobProcessor(Generic[_ConfigurationT]):
         for job in await run_in_thread(functools.partial(self._poll, action_type_id, max_batch_size, ends_at)):
             yield await self.process_async(job, seconds_left=_seconds_until(ends_at))
 
-    def _process_poll(
-        self, action_type_id: ActionTypeId, max_batch_size: int, ends_at: float | None
-    ) -> Iterator[Outcome]:
+    def _process_poll(self, action_type_id: ActionTypeId, max_batch_size: int, ends_at: float) -> Iterator[Outcome]:
         for job in self._poll(action_type_id, max_batch_size, ends_at):
             yield self.process(job, seconds_left=_seconds_until(ends_at))
 
-    def _poll(self, action_type_id: ActionTypeId, max_batch_size: int, ends_at: float | None) -> tuple[AnyJob, ...]:
+    def _poll(self, action_type_id: ActionTypeId, max_batch_size: int, ends_at: float) -> tuple[AnyJob, ...]:
         if kind_of_type(action_type_id) is not self._kind:
             raise TypeError(f"action_type_id: must be one of {self._kind.name} jobs, {_BY_TOKENS}")
         if not has_time(ends_at):
@@ -301,7 +300,7 @@ class JobProcessor(Generic[_ConfigurationT]):
             raise
 
     def _start(
-        self, job: AnyJob, coroutines: CoroutineRunner, ends_at: float | None, clients: Clients | None = None
+        self, job: AnyJob, coroutines: CoroutineRunner, ends_at: float, clients: Clients | None = None
     ) -> Processing:
         if kind_of(job) is not self._kind:
             raise TypeError(f"job: must be a {self._kind.job_class.__name__}, {_BY_TOKENS}")
@@ -335,9 +334,8 @@ class JobProcessor(Generic[_ConfigurationT]):
             return
         raise RuntimeError(f"the handler is asynchronous and an event loop runs in this thread: use `{name}` instead")
 
-    def _connect(self, ends_at: float | None) -> Clients:
-        left = _seconds_until(ends_at)
-        seconds = None if left is None else max(_MIN_CONNECT_SECONDS, left - _RETURN_SECONDS)
+    def _connect(self, ends_at: float) -> Clients:
+        seconds = max(_MIN_CONNECT_SECONDS, ends_at - time.monotonic() - _RETURN_SECONDS)
         self._connector.call_or_raise(seconds, self._create_clients, self._needs_clients)
         return cast("Clients", self._clients)
 
@@ -357,14 +355,14 @@ class JobProcessor(Generic[_ConfigurationT]):
             created.close()
 
 
-def _end_of(seconds_left: float | timedelta | None) -> float | None:
+def _end_of(seconds_left: float | timedelta | None) -> float:
     if seconds_left is None:
-        return None
+        return math.inf
     return time.monotonic() + read_seconds("seconds_left", seconds_left, least=-MAX_SECONDS)
 
 
-def _seconds_until(ends_at: float | None) -> float | None:
-    return None if ends_at is None else ends_at - time.monotonic()
+def _seconds_until(ends_at: float) -> float | None:
+    return None if math.isinf(ends_at) else ends_at - time.monotonic()
 
 
 def _result(processing: Processing, outcome: Outcome) -> Outcome:
