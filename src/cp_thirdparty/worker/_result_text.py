@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any
 
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.exceptions import JournalError, ThirdPartyError
@@ -45,12 +45,10 @@ def result_of(text: str) -> Result:
 
 
 def _success_of(document: dict[str, Any]) -> Result:
+    revision, details = document.get("currentRevision"), document.get("executionDetails")
     parts: dict[str, Any] = {
-        name: None if document.get(key) is None else structure(document[key], cast("type[Any]", model))
-        for name, key, model in (
-            ("current_revision", "currentRevision", CurrentRevision),
-            ("execution_details", "executionDetails", ExecutionDetails),
-        )
+        "current_revision": None if revision is None else structure(revision, CurrentRevision),
+        "execution_details": None if details is None else structure(details, ExecutionDetails),
     }
     token = document.get("continuationToken")
     if token is not None:
