@@ -86,7 +86,7 @@ from cp_thirdparty.worker import (
     processes,
     worker_policy,
 )
-from cp_thirdparty.worker._coroutines import CoroutineRunner
+from cp_thirdparty.worker._async_handlers import CoroutineRunner
 from cp_thirdparty.worker.results import accept_result, failure_details, without_optional_parts
 from cp_thirdparty.worker.runner import HandlerRun, NotStarted, Runner, run_in_executor, run_in_process
 from cp_thirdparty.worker.tokens import NoTokenError, TokenLookup

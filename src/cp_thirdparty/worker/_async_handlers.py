@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from itertools import takewhile
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from cp_thirdparty._base.text import show, show_value
 from cp_thirdparty.worker._coroutines import BLOCKED, HandlerNotBegunError, HandlerStart, HandlerTimeoutError
@@ -82,7 +82,7 @@ class HandlerLoop:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the loop is blocked."""
+        """Whether the loop is blocked, so that no coroutine can start or continue."""
         return self._block_detector.check()
 
     def start(self) -> None:
@@ -98,7 +98,21 @@ class HandlerLoop:
         cancel_timeout: float | None,
         start: HandlerStart | None = None,
     ) -> Any:
-        """Wait for an awaitable, and return its value or raise its exception."""
+        """
+        Wait for an awaitable, and return its value or raise its exception.
+
+        Args:
+            awaitable: The awaitable that a handler returned.
+            job_id: Id of the job.
+            cancelled: Set when the result is no longer needed.
+            seconds_left: Seconds until the awaitable is cancelled.
+            cancel_timeout: Seconds to wait until a cancelled awaitable ends; ``None`` for no limit.
+            start: Called in the event loop just before the awaitable starts; ``None`` if the handler has begun already.
+
+        Raises:
+            HandlerNotBegunError: The awaitable was not started, and will not start.
+            HandlerTimeoutError: The awaitable was cancelled, and did not return a value.
+        """
         call = _Call(self, awaitable, job_id, start)
         ends_at = time.monotonic() + seconds_left  # before `submit`, so that the time limit includes the start
         self.submit(call)
@@ -417,11 +431,17 @@ class AsyncHandlers:
         return current is not None and current.thread.is_alive() and current.is_blocked
 
     def start(self) -> None:
-        """Start the loop, unless it already runs."""
+        """
+        Start the loop, unless it already runs.
+
+        Raises:
+            OSError: The process cannot open another file descriptor.
+            RuntimeError: The system cannot start a thread.
+        """
         self._open()
 
     def run(self, awaitable: Awaitable[Any], job_id: str, **limits: Any) -> Any:
-        """Wait for an awaitable, and return its value or raise its exception."""
+        """Wait for an awaitable, as `HandlerLoop.run` does."""
         return self._open().run(awaitable, job_id, **limits)
 
     def close(self) -> None:
@@ -441,6 +461,10 @@ class AsyncHandlers:
                 self._current = _LoopThread(self._log, **self._seconds)
                 self._finalizer = weakref.finalize(self, self._current.stop)
             return self._current
+
+
+CoroutineRunner: TypeAlias = HandlerLoop | AsyncHandlers
+"""Runs the coroutines of handlers, while the threads of the jobs wait for the results."""
 
 
 # Loops that a forked child has copied from its parent.  Their threads do not exist in the child.  They are kept here so

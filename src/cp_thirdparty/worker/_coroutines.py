@@ -1,13 +1,11 @@
-"""The interface of what runs the coroutines of handlers, its errors, and which handlers are asynchronous."""
+"""The start of the coroutines of handlers, their errors, and which handlers are asynchronous."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import threading
-from collections.abc import Awaitable
 from types import CodeType
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 # The error of jobs whose handlers cannot begin, because code in a coroutine waits without ``await``.
 BLOCKED: Final = "the event loop of the handlers is blocked"
@@ -35,52 +33,6 @@ class HandlerStart(Protocol):
 
     def begin(self) -> bool:
         """Note that the coroutine starts now; return ``False`` if it must not start."""
-        ...
-
-
-class CoroutineRunner(Protocol):
-    """Runs the coroutines of handlers, while the threads of the jobs wait for the results."""
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether the event loop is blocked, so that no coroutine can start or continue."""
-        ...
-
-    def start(self) -> None:
-        """
-        Prepare to run a coroutine.
-
-        Raises:
-            OSError: The process cannot open another file descriptor.
-            RuntimeError: The system cannot start a thread.
-        """
-        ...
-
-    def run(
-        self,
-        awaitable: Awaitable[Any],
-        job_id: str,
-        *,
-        cancelled: threading.Event,
-        seconds_left: float,
-        cancel_timeout: float | None,
-        start: HandlerStart | None = None,
-    ) -> Any:
-        """
-        Wait for an awaitable, and return its value or raise its exception.
-
-        Args:
-            awaitable: The awaitable that a handler returned.
-            job_id: Id of the job.
-            cancelled: Set when the result is no longer needed.
-            seconds_left: Seconds until the awaitable is cancelled.
-            cancel_timeout: Seconds to wait until a cancelled awaitable ends; ``None`` for no limit.
-            start: Called in the event loop just before the awaitable starts; ``None`` if the handler has begun already.
-
-        Raises:
-            HandlerNotBegunError: The awaitable was not started, and will not start.
-            HandlerTimeoutError: The awaitable was cancelled, and did not return a value.
-        """
         ...
 
 

@@ -7,9 +7,10 @@ import threading
 from abc import ABC, abstractmethod
 from typing import Any
 
+from cp_thirdparty.worker._async_handlers import CoroutineRunner
 from cp_thirdparty.worker._claimed_job import ClaimedJob
 from cp_thirdparty.worker._clients import Clients
-from cp_thirdparty.worker._coroutines import BLOCKED, CoroutineRunner
+from cp_thirdparty.worker._coroutines import BLOCKED
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._failure_policy import NotStartedError
 from cp_thirdparty.worker._start_permit import WITHDRAWN

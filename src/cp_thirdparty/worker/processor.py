@@ -17,9 +17,9 @@ from cp_thirdparty.client import CustomJobClient, ThirdPartyJobClient
 from cp_thirdparty.exceptions import ThirdPartyError
 from cp_thirdparty.models import ActionConfiguration, ActionTypeId, AnyJob
 from cp_thirdparty.worker._arguments import check_handling, read_tokens
-from cp_thirdparty.worker._async_handlers import AsyncHandlers, HandlerLoop
+from cp_thirdparty.worker._async_handlers import AsyncHandlers, CoroutineRunner, HandlerLoop
 from cp_thirdparty.worker._clients import Clients, Connector, limit_calls
-from cp_thirdparty.worker._coroutines import CoroutineRunner, is_async_callable
+from cp_thirdparty.worker._coroutines import is_async_callable
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._engines import ThreadEngine
 from cp_thirdparty.worker._failure_policy import needs_new_clients

@@ -19,9 +19,8 @@ from cp_thirdparty.enums import FailureType
 from cp_thirdparty.exceptions import CodePipelineJobError
 from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.secrets import SecretStr
-from cp_thirdparty.worker._async_handlers import AsyncHandlers
+from cp_thirdparty.worker._async_handlers import AsyncHandlers, CoroutineRunner
 from cp_thirdparty.worker._coroutines import (
-    CoroutineRunner,
     HandlerNotBegunError,
     HandlerStart,
     HandlerTimeoutError,
