@@ -31,6 +31,8 @@ from support.marker_surfaces import ERROR_SURFACES, logged
 from support.worker_service import SharedJournal, until
 
 from cp_thirdparty import ActionTypeId, ArtifactStore, CustomJob, CustomJobClient, FailureDetails, FailureType
+from cp_thirdparty._core.call import now
+from cp_thirdparty._core.send import CALLS_END_AT
 from cp_thirdparty.converter import structure, unstructure
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import (
@@ -934,6 +936,15 @@ def test_a_job_that_was_taken_over_is_left(
         function(make_event(), LambdaContext())
     until(lambda: [event.name for event in events] == names)
     assert (client.results, note.exists()) == ([], confirmations == 2)
+
+
+def test_a_report_ends_with_the_function_and_not_with_the_lease(client: FakeClient) -> None:
+    """A lease of a minute gives a call no more time than the function has."""
+    seconds: list[float] = []
+    client.on_put = lambda: seconds.append((CALLS_END_AT.get() or math.inf) - now())
+    _function(client, journal=lambda: _LostLease(100))(_STALE_EVENT, LambdaContext(20.0))
+    assert len(seconds) == 1
+    assert 0 < seconds[0] <= 20
 
 
 def test_a_result_that_was_not_accepted_in_time_is_reported_by_the_next_delivery(client: FakeClient) -> None:

@@ -217,12 +217,14 @@ class Clients:
 @contextmanager
 def limit_calls(ends_at: float) -> Generator[None, None, None]:
     """
-    Limit the time of all calls of clients that start in this context.
+    Limit the time of all calls of clients that start in this context.  An earlier limit of an outer context stays.
 
     Args:
         ends_at: The time by `time.monotonic` at which the calls end; infinity for no limit.
     """
-    token = CALLS_END_AT.set(None if math.isinf(ends_at) else now() + ends_at - time.monotonic())
+    outer = CALLS_END_AT.get()
+    limit = min(math.inf if outer is None else outer, now() + ends_at - time.monotonic())
+    token = CALLS_END_AT.set(None if math.isinf(limit) else limit)
     try:
         yield
     finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from typing import Final, TypeVar
 
 import attrs
@@ -245,7 +244,7 @@ class Steps:
                 return NotHeldError("another worker has taken the job over")
             report = kind_of(job.offer).report
             # The call must end before another worker can take the job over.
-            with nullcontext() if math.isinf(seconds) else limit_calls(now + seconds):
+            with limit_calls(now + seconds):
                 return self.clients.call(report, client, job.offer.job_id, _get_result(job), client_token) or True
 
         def wait_if_ours(seconds: float) -> bool:
