@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import botocore.session
@@ -107,8 +108,12 @@ def _require_partition(region: str, account: str) -> str:
     """Return the partition of a region; raise if the region or the account is not valid."""
     if not limits.ACCOUNT_ID.fullmatch(account):
         raise InvalidRequestError("account", "must be the 12 digits of an AWS account")
-    partition = _find_partition(region)
-    if partition is None:
+    session = botocore.session.Session()
+    data_loader.install(session)
+    partition = ""
+    with suppress(BotoCoreError):
+        partition = session.get_partition_for_region(region)
+    if not partition:
         raise InvalidRequestError("region", "must be the name of an AWS region")
     return partition
 
@@ -128,13 +133,3 @@ def lambda_policy() -> dict[str, Any]:
     """
     actions = [f"codepipeline:{operation}" for operation in (CUSTOM.failure, CUSTOM.success)]
     return _create_policy("JobResults", actions, "*")
-
-
-def _find_partition(region: str) -> str | None:
-    session = botocore.session.Session()
-    data_loader.install(session)
-    try:
-        partition: str = session.get_partition_for_region(region)
-    except BotoCoreError:
-        return None
-    return partition
