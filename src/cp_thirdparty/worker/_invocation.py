@@ -17,10 +17,6 @@ from cp_thirdparty.worker._flow import CLEAN_UP_SECONDS
 from cp_thirdparty.worker._processing import Processing
 from cp_thirdparty.worker.outcomes import Outcome, Released
 
-# Seconds at the end of an invocation that are reserved to kill the process of the handler and to return from the
-# function.
-_RETURN_SECONDS: Final = 0.25
-
 # Seconds to wait for a call that is still in progress at the time when all calls must have ended.
 _LAST_CALL_SECONDS: Final = 0.1
 
@@ -28,16 +24,6 @@ _LAST_CALL_SECONDS: Final = 0.1
 _TOO_LATE: Final = "the time of the function is over"
 
 _NO_THREAD: Final = "The action's worker could not start the job."
-
-
-def find_end(seconds_left: float) -> float:
-    """
-    Return the time by `time.monotonic` at which all calls of an invocation must have ended.
-
-    Args:
-        seconds_left: Seconds until Lambda ends the invocation; infinity if this is not known.
-    """
-    return time.monotonic() + max(0.0, seconds_left - _RETURN_SECONDS)
 
 
 class Invocation(Processing):
@@ -58,7 +44,7 @@ class Invocation(Processing):
         """
         self.job.is_from_event = True
         self._has_cleaned_up = threading.Event()
-        self._run_step(self._claim)
+        self._run_step(lambda: self._flow.claim(self.job))
         if failure is not None:
             self.job.decide(failure, time.monotonic())
         if not self.outcome.done():
@@ -77,9 +63,6 @@ class Invocation(Processing):
         if self.job.clean_up is not None:
             self._has_cleaned_up.wait(max(0.0, min(CLEAN_UP_SECONDS, self._seconds_to_end())))
         self._engine.close()
-
-    def _claim(self) -> Outcome | None:
-        return self._flow.claim(self.job)
 
     def _may_claim(self) -> bool:
         return True

@@ -34,7 +34,7 @@ from cp_thirdparty.worker._bounded_calls import BoundedCalls, NotReturned
 from cp_thirdparty.worker._emit import Emitter
 from cp_thirdparty.worker._executors import pickle_runner
 from cp_thirdparty.worker._handler_failures import printable
-from cp_thirdparty.worker._invocation import Invocation, find_end
+from cp_thirdparty.worker._invocation import Invocation
 from cp_thirdparty.worker._isolation import Raised, call_partner
 from cp_thirdparty.worker._journal_writer import JournalWriter
 from cp_thirdparty.worker._kinds import CUSTOM
@@ -74,6 +74,10 @@ _MAX_FUNCTION_SECONDS: Final = 900.0
 
 # Seconds that ``connect`` has at least, because a function with so little time may be able to report nevertheless.
 _MIN_CONNECT_SECONDS: Final = 0.5
+
+# Seconds at the end of an invocation that are reserved to kill the process of the handler and to return from the
+# function.
+_RETURN_SECONDS: Final = 0.25
 
 # How many characters of a job id a message shows.  The ids of CodePipeline are much shorter, but an event is untrusted.
 _ID_CHARACTERS: Final = 100
@@ -355,7 +359,8 @@ class LambdaHandler(Generic[_ConfigurationT]):
     def _read_limits(self, context: Any) -> _Limits:
         milliseconds = call_partner(methodcaller("get_remaining_time_in_millis"), context)
         seconds_left = milliseconds / 1000 if isinstance(milliseconds, (int, float)) else math.inf
-        return _Limits(find_end(seconds_left), min(self._report_seconds, seconds_left / 2))
+        ends_at = time.monotonic() + max(0.0, seconds_left - _RETURN_SECONDS)
+        return _Limits(ends_at, min(self._report_seconds, seconds_left / 2))
 
     def _open_journal(self, event: LambdaJobEvent, create: Callable[[], Journal]) -> JournalWriter:
         """
