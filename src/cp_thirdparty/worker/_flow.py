@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Final
 
 import attrs
@@ -27,7 +28,7 @@ from cp_thirdparty.worker._failure_policy import (
 )
 from cp_thirdparty.worker._kinds import kind_of
 from cp_thirdparty.worker._recovery import STOPPED
-from cp_thirdparty.worker._steps import Steps, Wait, pauses
+from cp_thirdparty.worker._steps import Steps, pauses
 from cp_thirdparty.worker.journal import JournalEntry
 from cp_thirdparty.worker.outcomes import Gone, HandedBack, LostRace, Outcome, Released
 from cp_thirdparty.worker.runner import HandlerRun
@@ -134,7 +135,7 @@ class JobFlow:
 
     def report(self, job: ClaimedJob) -> Outcome:
         """Report the result of a job."""
-        return self.steps.report(job, self._wait_for(job))
+        return self.steps.report(job, partial(self.wait, job))
 
     def fail(self, job: ClaimedJob, message: str) -> Outcome | None:
         """
@@ -169,9 +170,6 @@ class JobFlow:
         if self.engine.withdraw(job):
             job.stop()
 
-    def _wait_for(self, job: ClaimedJob) -> Wait:
-        return lambda seconds: self.wait(job, seconds)
-
     def _claim_time(self, job: ClaimedJob) -> float:
         return self.clock() if job.claimed_at is None else job.claimed_at
 
@@ -181,7 +179,7 @@ class JobFlow:
         )
 
     def _claim(self, job: ClaimedJob) -> Outcome | None:
-        wait = self._wait_for(job)
+        wait = partial(self.wait, job)
         outcome = self.steps.read(job, wait)
         if outcome is None and not job.is_inherited and not self.may_claim():
             outcome = HandedBack(job=job.offer)
@@ -231,7 +229,7 @@ class JobFlow:
             job.decide(lost_failure(job.offer), self.clock())
             return None
         if job.details is None:
-            outcome = self.steps.read(job, self._wait_for(job))
+            outcome = self.steps.read(job, partial(self.wait, job))
             if outcome is not None:
                 return outcome
         return self._run(job)
