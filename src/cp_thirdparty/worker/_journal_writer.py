@@ -114,7 +114,8 @@ class JournalWriter:
             if self._is_leased
             else math.inf
         )
-        self._is_shared = self._read(lambda journal: journal.is_durable and journal.is_shared, default=False)
+        is_shared = self._call(_WRITE_SECONDS, lambda: journal.is_durable and journal.is_shared)
+        self._is_shared = not isinstance(is_shared, (Raised, NotReturned)) and bool(is_shared)
         self._to_repair: dict[str, ClaimedJob | None] = {}  # job id -> the ended job to write; ``None``: release it
         self._unwritten: set[str] = set()  # ids of the jobs whose last stage was not written
         self._logged: dict[str, str] = {}  # job id -> the last logged error; `repair` is called often
@@ -300,11 +301,6 @@ class JournalWriter:
             raise result
         self._errors.pop(kind, None)
         return result
-
-    def _read(self, find: Callable[[Journal], _T], *, default: _T) -> _T:
-        """Return a property of the journal, or a default if the journal does not return it."""
-        result = self._call(_WRITE_SECONDS, partial(find, self._journal))
-        return default if isinstance(result, (Raised, NotReturned)) else result
 
     def _call(
         self, seconds: float, function: Callable[[], _T], undo: Callable[[_T | Raised], object] = lambda _: None
