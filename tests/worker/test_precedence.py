@@ -20,7 +20,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -385,6 +385,7 @@ class _World:
             log_problem=self.emitter.log_problem,
             may_claim=lambda: True,
             wait=lambda _job, _seconds: is_calm or next(attempts) < _PATIENCE,
+            enter_turn=lambda _job: nullcontext(True),
             clock=clock,
         )
 

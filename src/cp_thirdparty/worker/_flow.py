@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -51,10 +50,6 @@ _STARTED: Final = (Stage.RUNNING, Stage.DECIDED, Stage.ENDED)
 _TOO_LATE: Final = "its handler could not start in time"
 
 
-def _enter_turn(_job: ClaimedJob) -> AbstractContextManager[bool]:
-    return contextlib.nullcontext(True)
-
-
 @attrs.frozen(kw_only=True)
 class JobFlow:
     """
@@ -87,7 +82,7 @@ class JobFlow:
     log_problem: Callable[[ClaimedJob, str], object]
     may_claim: Callable[[], bool]
     wait: Callable[[ClaimedJob, float], bool]
-    enter_turn: Callable[[ClaimedJob], AbstractContextManager[bool]] = _enter_turn
+    enter_turn: Callable[[ClaimedJob], AbstractContextManager[bool]]
     ends_at: float = math.inf
     clock: Callable[[], float] = time.monotonic
 
