@@ -272,10 +272,10 @@ class _Disk(SharedJournal):
 
     def bury(self) -> None:
         """Do for a dead process what the next `recover` of a journal in a file does."""
-        running = [row for row in self._owned.values() if row.state is JournalState.RUNNING]
-        for row in running:
-            row.crashes += len(running) == 1
-            row.is_suspect = row.is_suspect or len(running) > 1
+        running = [entry for entry in self._owned.values() if entry.state is JournalState.RUNNING]
+        for entry in running:
+            crashes = entry.crashes + (len(running) == 1)
+            self._store(attrs.evolve(entry, crashes=crashes, is_suspect=entry.is_suspect or len(running) > 1))
         self._owned.clear()
 
 

@@ -92,9 +92,12 @@ class _Left:
 
     def grow_old(self, seconds: float) -> None:
         """Let what the journal has be older, as at a later start."""
-        for row in self.journal._unfinished.values():
-            row.changed_at -= seconds
-            row.claimed_at = None if row.claimed_at is None else row.claimed_at - seconds
+        for key, entry in self.journal._unfinished.items():
+            claimed_at = None if entry.claimed_at is None else entry.claimed_at - seconds
+            old = attrs.evolve(entry, changed_at=entry.changed_at - seconds, claimed_at=claimed_at)
+            self.journal._unfinished[key] = old
+            if entry.job.job_id in self.journal._owned:
+                self.journal._owned[entry.job.job_id] = old
 
     def acknowledge(self) -> None:
         with self.service.client() as client:

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
@@ -331,39 +331,7 @@ class IndexedJournal(Journal, Protocol):
         ...
 
 
-@attrs.define(eq=False)
-class _Row:
-    """A job in a `MemoryJournal`."""
-
-    job: AnyJob
-    scope: JobScope
-    state: JournalState
-    changed_at: float
-    result: Result | None = None
-    may_be_accepted: bool = True
-    outcome: FinishedOutcome | None = None
-    crashes: int = 0
-    is_suspect: bool = False
-    claimed_at: float | None = None
-
-    @property
-    def key(self) -> tuple[JobScope, str]:
-        return self.scope, self.job.job_id
-
-    def entry(self, *, is_owned: bool) -> JournalEntry:
-        return JournalEntry(
-            job=self.job,
-            scope=self.scope,
-            state=self.state,
-            result=self.result,
-            may_be_accepted=self.may_be_accepted,
-            outcome=self.outcome,
-            crashes=self.crashes,
-            is_suspect=self.is_suspect,
-            is_owner_alive=True if is_owned else None,
-            claimed_at=self.claimed_at,
-            changed_at=self.changed_at,
-        )
+_Key: TypeAlias = tuple[JobScope | None, str]
 
 
 class MemoryJournal:
@@ -379,9 +347,9 @@ class MemoryJournal:
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._owned: dict[str, _Row] = {}
-        self._unfinished: dict[tuple[JobScope, str], _Row] = {}
-        self._finished: OrderedDict[tuple[JobScope, str], _Row] = OrderedDict()
+        self._owned: dict[str, JournalEntry] = {}
+        self._unfinished: dict[_Key, JournalEntry] = {}
+        self._finished: OrderedDict[_Key, JournalEntry] = OrderedDict()
 
     @property
     def is_durable(self) -> bool:
@@ -395,13 +363,13 @@ class MemoryJournal:
 
     def claim(self, job: AnyJob, scope: JobScope) -> bool:
         """Record that the job is about to be acknowledged; return ``False`` if a worker has the job."""
-        row = _Row(job, scope, JournalState.CLAIMING, self._clock())
+        entry = JournalEntry(job=job, scope=scope, state=JournalState.CLAIMING, changed_at=self._clock())
         with self._lock:
             owned = self._owned.get(job.job_id)
             if owned is not None and (owned.scope != scope or owned.state is not JournalState.UNCERTAIN):
                 return False
-            self._finished.pop(row.key, None)
-            self._owned[job.job_id] = self._unfinished[row.key] = row
+            self._finished.pop(_key_of(entry), None)
+            self._store(entry)
             return True
 
     def withdraw(self, job_id: str) -> None:
@@ -419,17 +387,12 @@ class MemoryJournal:
     ) -> None:
         """Write that this worker has claimed the job."""
         with self._lock:
-            row = self._change(job_id, JournalState.RUNNING)
-            if row is not None:
-                row.crashes, row.is_suspect = crashes, is_suspect
-                row.claimed_at = row.changed_at if row.claimed_at is None else row.claimed_at
+            self._change(job_id, JournalState.RUNNING, crashes=crashes, is_suspect=is_suspect)
 
     def result(self, job_id: str, result: Result, *, may_be_accepted: bool = True) -> None:
         """Write the result that the worker is about to report."""
         with self._lock:
-            row = self._change(job_id, JournalState.RESULT)
-            if row is not None:
-                row.result, row.may_be_accepted = result, may_be_accepted
+            self._change(job_id, JournalState.RESULT, result=result, may_be_accepted=may_be_accepted)
 
     def uncertain(self, job_id: str) -> None:
         """Write that the job's ownership is unknown."""
@@ -439,29 +402,30 @@ class MemoryJournal:
     def finish(self, job_id: str, outcome: FinishedOutcome) -> None:
         """Record that the job is finished."""
         with self._lock:
-            row = self._change(job_id, JournalState.DONE)
-            if row is not None:
-                self._remove_unfinished(job_id)
-                row.outcome = outcome
-                self._finished[row.key] = row
+            self._change(job_id, JournalState.DONE, outcome=outcome)
+            entry = self._remove_unfinished(job_id)
+            if entry is not None:
+                self._finished[_key_of(entry)] = entry
             if len(self._finished) > _FINISHED_JOBS:
                 self._finished.popitem(last=False)
 
     def release(self, job_id: str, *, has_begun: bool = True) -> None:
         """Give up an unfinished job; the next `recover` of its scope returns it."""
         with self._lock:
-            row = self._owned.pop(job_id, None)
-            if row is not None and row.state is JournalState.RUNNING and not has_begun:
-                row.state = JournalState.CLAIMED
+            entry = self._owned.pop(job_id, None)
+            if entry is not None and entry.state is JournalState.RUNNING and not has_begun:
+                self._unfinished[_key_of(entry)] = attrs.evolve(entry, state=JournalState.CLAIMED)
 
     def recover(self, scope: JobScope) -> Recovered:
         """Take over the released jobs of a scope."""
         with self._lock:
             found = [
-                row for row in self._unfinished.values() if row.scope == scope and row.job.job_id not in self._owned
+                entry
+                for entry in self._unfinished.values()
+                if entry.scope == scope and entry.job.job_id not in self._owned
             ]
-            self._owned.update({row.job.job_id: row for row in found})
-            return Recovered(entries=tuple(row.entry(is_owned=True) for row in found), set_aside=())
+            self._owned.update({entry.job.job_id: entry for entry in found})
+            return Recovered(entries=tuple(map(self._show_owner, found)), set_aside=())
 
     def is_finished(self, job_id: str, scope: JobScope) -> bool:
         """Return whether the job is one of the finished jobs that this journal keeps."""
@@ -471,13 +435,13 @@ class MemoryJournal:
     def jobs(self, *, unfinished_only: bool = False) -> Iterator[JournalEntry]:
         """Yield the jobs, in no particular order."""
         with self._lock:
-            rows = [*([] if unfinished_only else self._finished.values()), *self._unfinished.values()]
-            return iter([row.entry(is_owned=self._owned.get(row.job.job_id) is row) for row in rows])
+            entries = [*([] if unfinished_only else self._finished.values()), *self._unfinished.values()]
+            return iter([self._show_owner(entry) for entry in entries])
 
     def prune(self, *, older_than: float, limit: int) -> int:
         """Delete at most ``limit`` jobs that finished before ``older_than``, and return how many."""
         with self._lock:
-            old = [key for key, row in self._finished.items() if row.changed_at < older_than][:limit]
+            old = [key for key, entry in self._finished.items() if entry.changed_at < older_than][:limit]
             for key in old:
                 del self._finished[key]
             return len(old)
@@ -487,13 +451,25 @@ class MemoryJournal:
         with self._lock:
             self._owned.clear()
 
-    def _change(self, job_id: str, state: JournalState) -> _Row | None:
-        row = self._owned.get(job_id)
-        if row is not None:
-            row.state, row.changed_at = state, self._clock()
-        return row
+    def _store(self, entry: JournalEntry) -> None:
+        self._owned[entry.job.job_id] = self._unfinished[_key_of(entry)] = entry
 
-    def _remove_unfinished(self, job_id: str) -> None:
-        row = self._owned.pop(job_id, None)
-        if row is not None:
-            del self._unfinished[row.key]
+    def _change(self, job_id: str, state: JournalState, **changes: Any) -> None:
+        entry = self._owned.get(job_id)
+        if entry is not None:
+            now = self._clock()
+            if state is JournalState.RUNNING and entry.claimed_at is None:
+                changes["claimed_at"] = now
+            self._store(attrs.evolve(entry, state=state, changed_at=now, **changes))
+
+    def _remove_unfinished(self, job_id: str) -> JournalEntry | None:
+        entry = self._owned.pop(job_id, None)
+        return None if entry is None else self._unfinished.pop(_key_of(entry))
+
+    def _show_owner(self, entry: JournalEntry) -> JournalEntry:
+        is_owned = self._owned.get(entry.job.job_id) is entry
+        return attrs.evolve(entry, is_owner_alive=True if is_owned else None)
+
+
+def _key_of(entry: JournalEntry) -> _Key:
+    return entry.scope, entry.job.job_id
