@@ -146,7 +146,7 @@ class JobFlow:
 
     def seconds_left(self, job: ClaimedJob) -> float:
         """Return the seconds until the timeout of a claimed job, or until the process ends if that is earlier."""
-        ends_at = min(self._claim_time(job) + self.job_timeout, self.ends_at)
+        ends_at = min(self.claim_time(job) + self.job_timeout, self.ends_at)
         return max(0.0, ends_at - self.clock())
 
     def may_start(self, jobs: Iterable[ClaimedJob]) -> bool:
@@ -165,11 +165,12 @@ class JobFlow:
         if self.engine.withdraw(job):
             job.stop()
 
-    def _claim_time(self, job: ClaimedJob) -> float:
+    def claim_time(self, job: ClaimedJob) -> float:
+        """Return the time of a job's claim; the present time if the job is not claimed."""
         return self.clock() if job.claimed_at is None else job.claimed_at
 
     def _set_service_deadline(self, job: ClaimedJob) -> None:
-        job.service_deadline = self._claim_time(job) + max(
+        job.service_deadline = self.claim_time(job) + max(
             kind_of(job.offer).service_timeout, self.job_timeout + _REPORT_SECONDS
         )
 

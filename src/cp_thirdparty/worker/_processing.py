@@ -210,10 +210,8 @@ class Processing:
     def _describe_timeout(self) -> str:
         if self.job.is_starting or self.job.problem:  # the handler was not called, so it did not take too long
             return _NOT_STARTED
-        seconds = self._job_timeout
-        if self.job.claimed_at is not None:
-            seconds = min(seconds, self._ends_at - self._report_seconds - self.job.claimed_at)
-        return timeout_message(seconds)
+        until_report = self._ends_at - self._report_seconds - self._flow.claim_time(self.job)
+        return timeout_message(min(self._job_timeout, until_report))
 
     def _may_claim(self) -> bool:
         return not self._stopped.is_set() and has_time(self._ends_at) and not self._engine.is_blocked
