@@ -167,8 +167,8 @@ class _Call:
     def __init__(
         self, owner: HandlerLoop, awaitable: Awaitable[Any], job_id: str, start: HandlerStart | None = None
     ) -> None:
-        self.ended = threading.Event()
-        self.has_begun = start is None
+        self.ended: threading.Event = threading.Event()
+        self.has_begun: bool = start is None
         self._start = start
         self._lock = threading.Lock()  # held while the awaitable starts or is cancelled
         self._job_id = job_id
