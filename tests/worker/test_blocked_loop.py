@@ -80,13 +80,15 @@ def _start(service: LocalCodePipeline, **settings: Any) -> Any:
     return service.start_action(ACTION_TYPE, client_id=CLIENT_ID, **settings)
 
 
-def _worker(service: LocalCodePipeline, blocking: _Blocking, **settings: Any) -> JobWorker[Any]:
+def _worker(
+    service: LocalCodePipeline, blocking: _Blocking, *, blocked_after: float = 0.3, **settings: Any
+) -> JobWorker[Any]:
     worker = make_worker(
         service,
         blocking.handle,
         **{"concurrency": 2, "job_timeout": 60, "on_event": blocking.events.append, **settings},
     )
-    worker._coroutines = AsyncHandlers(tick=0.01, blocked_after=0.3)
+    worker._coroutines = AsyncHandlers(tick=0.01, blocked_after=blocked_after)
     return worker
 
 
@@ -119,7 +121,7 @@ def test_a_job_whose_handler_cannot_begin_is_not_failed(service: LocalCodePipeli
     """Only the job that blocks the loop fails at its timeout; the handler of the other never begins after its own."""
     first = _start(service)
     clock = _Clock()
-    worker = _worker(service, blocking, clock=clock, grace=30.0, concurrency=3)
+    worker = _worker(service, blocking, blocked_after=3.0, clock=clock, grace=30.0, concurrency=3)
     with running(worker):
         assert blocking.is_blocked.wait(30)
         other = _start(service)
@@ -169,7 +171,9 @@ def test_a_worker_whose_loop_stays_blocked_ends(
     """A free slot cannot be used either.  A later process runs the job whose handler has not begun."""
     first = _start(service)
     journal, clock = SharedJournal(), _Clock()
-    worker = _worker(service, blocking, clock=clock, journal=journal, grace=1.0, concurrency=concurrency)
+    worker = _worker(
+        service, blocking, blocked_after=3.0, clock=clock, journal=journal, grace=1.0, concurrency=concurrency
+    )
     with running(worker) as run:
         assert blocking.is_blocked.wait(30)
         other = _start(service)
@@ -439,7 +443,7 @@ def test_a_retry_never_waits_beyond_the_time_that_is_left(
 
     monkeypatch.setattr(AsyncHandlers, "start", fail)
     processor = JobProcessor(service.client, handle, client_tokens=TOKENS)
-    outcome = processor.process(ThirdPartyJob(client_id=CLIENT_ID, job_id=_start(service).jobs[0].id), seconds_left=4.0)
+    outcome = processor.process(ThirdPartyJob(client_id=CLIENT_ID, job_id=_start(service).jobs[0].id), seconds_left=8.0)
     assert isinstance(outcome, Reported)
     assert outcome.result == FailureDetails(type=FailureType.SYSTEM_UNAVAILABLE, message=_TOO_LATE)
 
