@@ -172,7 +172,7 @@ def _pydantic_fields(model: Any) -> Iterator[Field]:
             raise TypeError(f"{model.__qualname__}.{name}: validation_alias must be a string")
         argument = name if alias is None or config.get("validate_by_alias") is False else alias
         annotation = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-        if field.init is not False:
+        if getattr(field, "init", None) is not False:  # new in pydantic 2.7
             has_default = not field.is_required()
             description = field.description
             yield _field(
