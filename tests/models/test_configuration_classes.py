@@ -288,6 +288,12 @@ _RULES: list[tuple[dict[str, Any], Any, str, str]] = [
         {"validator": _VALIDATORS.deep_iterable(_refuse, _VALIDATORS.max_len(0))},
         list[str],
         f"{_MARKER},b",
+        "must have at most 0 characters or items",
+    ),
+    (
+        {"validator": _VALIDATORS.deep_iterable(_refuse)},
+        list[str],
+        f"{_MARKER},b",
         "item 1: the class refused the value (LookupError)",
     ),
     (

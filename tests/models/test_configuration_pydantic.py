@@ -258,6 +258,14 @@ class _PatternOfASecret(pydantic.BaseModel):
     value: SecretStr | None = pydantic.Field(pattern="x")
 
 
+class _StrippedSecret(pydantic.BaseModel):
+    value: Annotated[SecretStr, pydantic.StringConstraints(strip_whitespace=True)]
+
+
+class _ShortSecrets(pydantic.BaseModel):
+    values: list[Annotated[SecretStr, pydantic.Field(min_length=8)]]
+
+
 class _PositionalInit(pydantic.BaseModel):
     value: str
 
@@ -285,6 +293,8 @@ _BROKEN: list[tuple[type[Any], type[Exception], str]] = [
     (_Text, TypeError, "_Text.value: Annotated needs a ConfigurationKey"),
     (_ShortSecret, TypeError, "_ShortSecret.value: pydantic cannot apply a rule to a SecretStr; use pyd"),
     (_PatternOfASecret, TypeError, "_PatternOfASecret.value: pydantic cannot apply a rule to a SecretStr"),
+    (_StrippedSecret, TypeError, "_StrippedSecret.value: pydantic cannot apply a rule to a SecretStr"),
+    (_ShortSecrets, TypeError, "_ShortSecrets.values: pydantic cannot apply a rule to a SecretStr"),
     (_PositionalInit, TypeError, "_PositionalInit: its __init__ must accept each field as a keyword argument"),
     (_InitVar, TypeError, "_InitVar: InitVar is not supported"),
     (_Root, TypeError, "RootModel is not supported; derive the class from BaseModel"),
@@ -436,9 +446,8 @@ class _WithFields:
     later: _Number | None = _F(ge=1)  # pyright: ignore[reportGeneralTypeIssues] - arguments have names
 
 
-@dataclasses.dataclass
 class _Derived(_WithFields):
-    more: str = ""
+    """A subclass that is not a new dataclass."""
 
 
 def test_fields_of_a_dataclass_of_pydantic_are_those_of_a_model() -> None:
@@ -451,6 +460,7 @@ def test_fields_of_a_dataclass_of_pydantic_are_those_of_a_model() -> None:
         ("Later", True),
     ]
     assert properties[0].get("description") == "The address."
+    assert action_type_properties(_Derived, for_="third-party") == properties
     read = _structure(_WithFields, {"Url": "abc", "Title": "t"})
     assert (read.url, read.name, read.percent, read.later) == ("abc", "t", None, None)
     assert _problems(_WithFields, {}) == ("Url: required key missing",)

@@ -79,18 +79,24 @@ def _broken_rule(validator: Any, instance: Any, field: Any, value: Any) -> str |
         validator(instance, field, value)
     except Exception as failure:  # noqa: BLE001 - code of the partner
         kind = type(validator).__name__ if type(validator).__module__.startswith("attr.") else ""
-        parts: Iterable[tuple[str, Any, Any]] = ()
-        if kind == "_AndValidator":
-            parts = (("", each, value) for each in validator._validators)  # noqa: SLF001 - not public
-        elif kind == "_OptionalValidator":
-            parts = [("", validator.validator, value)]
-        elif kind == "_DeepIterable":
-            items = ((f"item {number}: ", validator.member_validator, item) for number, item in enumerate(value, 1))
-            parts = [*items, *([("", validator.iterable_validator, value)] if validator.iterable_validator else [])]
-        rules = ((place, _broken_rule(part, instance, field, each)) for place, part, each in parts)
+        rules = (
+            (place, _broken_rule(part, instance, field, each)) for place, part, each in _parts(validator, kind, value)
+        )
         broken = next((f"{place}{rule}" for place, rule in rules if rule is not None), None)
         return broken or _constant_rule(validator, kind, failure) or _refusal(failure)
     return None
+
+
+def _parts(validator: Any, kind: str, value: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the validators that a validator of attrs calls: the place in the value, the validator and its value."""
+    if kind == "_AndValidator":
+        yield from (("", part, value) for part in validator._validators)  # noqa: SLF001 - not public
+    elif kind == "_OptionalValidator":
+        yield "", validator.validator, value
+    elif kind == "_DeepIterable":
+        if validator.iterable_validator is not None:
+            yield "", validator.iterable_validator, value
+        yield from ((f"item {number}: ", validator.member_validator, item) for number, item in enumerate(value, 1))
 
 
 def _constant_rule(validator: Any, kind: str, failure: Exception) -> str | None:

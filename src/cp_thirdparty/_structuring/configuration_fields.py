@@ -26,6 +26,9 @@ from cp_thirdparty._structuring.converter import MismatchError
 from cp_thirdparty._structuring.model_fields import verify
 from cp_thirdparty.secrets import SecretStr
 
+# Names of constants of pydantic's rules.
+_TEXT_RULES: Final = ("min_length", "max_length", "pattern", "gt", "ge", "lt", "le", "strip_whitespace", "to_lower")
+
 CLASSES: Final = "an attrs class, a dataclass or a pydantic model"
 
 PropertyType: TypeAlias = Literal["String", "Number", "Boolean"]
@@ -66,7 +69,8 @@ class FieldType:
     rule: str = ""
     property_type: PropertyType = "String"
     is_secret: bool = False
-    item_metadata: tuple[Any, ...] = ()  # the metadata of the items of a list
+    item_type: FieldType | None = None  # of a list
+    item_metadata: tuple[Any, ...] = ()  # the arguments of Annotated for the items of a list
 
     def read(self, text: str) -> Any:
         """Return the value of a string; raise `MismatchError` if the string breaks the rule."""
@@ -117,7 +121,8 @@ def is_settings(model: Any) -> bool:
 
 def _is_validated(model: Any) -> bool:
     """Return whether pydantic checks the fields of a class: a model, or a dataclass of pydantic."""
-    return is_pydantic(model) or "__pydantic_fields__" in vars(model)
+    declared = next((each for each in model.__mro__ if "__dataclass_fields__" in vars(each)), model)
+    return is_pydantic(model) or "__pydantic_fields__" in vars(declared)
 
 
 @functools.lru_cache(maxsize=256)
@@ -200,7 +205,9 @@ def _field(
             f"{place}: the type is not supported; use str, SecretStr, int, float, bool, timedelta, an enum or a "
             "Literal of strings, a list[X] or tuple[X, ...] of one of them, or one of them | None"
         )
-    if bare is SecretStr and _is_validated(model) and any(map(_limits_text, metadata)):
+    is_list = found.item_type is not None
+    is_ours = (found.item_type if is_list else found) is _TYPES[SecretStr]
+    if is_ours and _is_validated(model) and any(map(_is_text_rule, found.item_metadata if is_list else metadata)):
         raise TypeError(f"{place}: pydantic cannot apply a rule to a SecretStr; use pydantic.SecretStr or a validator")
     settings = [each for each in metadata if isinstance(each, ConfigurationKey)]
     if not settings and any(isinstance(each, str) or each is ConfigurationKey for each in metadata):
@@ -219,8 +226,9 @@ def _field(
     )
 
 
-def _limits_text(constraint: Any) -> bool:
-    return any(getattr(constraint, name, None) is not None for name in ("min_length", "max_length", "pattern"))
+def _is_text_rule(metadata: Any) -> bool:
+    """Return whether an argument of Annotated is a rule that pydantic can apply to a string, but not to a SecretStr."""
+    return any(getattr(metadata, name, None) is not None for name in _TEXT_RULES)
 
 
 # --- types
@@ -303,7 +311,7 @@ def _sequence(container: type[Any], item: Any) -> FieldType | None:
             values.append(value)
         return container(values)
 
-    return FieldType(convert_items, is_secret=item_type.is_secret, item_metadata=metadata)
+    return FieldType(convert_items, is_secret=item_type.is_secret, item_type=item_type, item_metadata=metadata)
 
 
 # An item of a list and the comma after it.  The pattern takes linear time: it backtracks by at most one character.

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from cp_thirdparty._base import limits
-from cp_thirdparty._structuring.configuration_fields import CLASSES, has_fields
+from cp_thirdparty._structuring.configuration_fields import CLASSES, has_fields, is_settings
 from cp_thirdparty._structuring.state_values import find_difference, find_failure, find_secret, read_json, write_json
 from cp_thirdparty.exceptions import ContinuationStateError, InvalidRequestError
 from cp_thirdparty.exceptions._job_failures import ResultTypeError
@@ -29,25 +29,30 @@ def encode_state(state: object) -> str:
         raise ResultTypeError(f"state: must be an object, not the class {state.__qualname__}")
     model = type(state)
     version = _version_of(model)
-    text = ""
+    secret = find_secret(state)
+    if secret is not None:
+        raise _not_kept(model, secret, "has a secret, and a continuation token is not treated as one")
+    token, place, problem = "", None, ""
     try:
         text = write_json(state, model)
-        place = find_difference(state, read_json(json.loads(text), model))
-        problem = "is not the same after it was written as JSON and read"
+        token = f"cp-state1:{version}:{_checksum(version, text)}:{text}"
+        if len(token) <= limits.CONTINUATION_TOKEN:
+            place = find_difference(state, read_json(json.loads(text), model))
+            problem = "is not the same after it was written as JSON and read"
     except Exception as error:  # noqa: BLE001 - code of the partner, and values in the error
         place = find_failure(state, error)
-        problem = f"cannot be written as JSON, read and compared ({type(error).__name__})"
+        problem = f"cannot be written as JSON and read ({type(error).__name__})"
     if place is not None:
-        secret = find_secret(state, place)
-        if secret is not None:
-            place, problem = secret, "has a secret, and a continuation token is not treated as one"
-        subject = f"field {place!r}" if place else "it"
-        raise ResultTypeError(f"state: an object of {model.__qualname__} cannot be kept: {subject} {problem}")
-    token = f"cp-state1:{version}:{_checksum(version, text)}:{text}"
+        raise _not_kept(model, place, problem)
     broken = limits.check_text(token, limits.CONTINUATION_TOKEN)
     if broken is not None:
         raise InvalidRequestError("state", f"its continuation token has {len(token):,} characters and {broken}")
     return token
+
+
+def _not_kept(model: type[Any], place: str, problem: str) -> ResultTypeError:
+    subject = f"field {place!r}" if place else "it"
+    return ResultTypeError(f"state: an object of {model.__qualname__} cannot be kept: {subject} {problem}")
 
 
 def decode_state(
@@ -94,6 +99,8 @@ def _version_of(model: Any) -> int:
     name = model.__qualname__ if isinstance(model, type) else type(model).__qualname__
     if not has_fields(model):
         raise ResultTypeError(f"state: must be of {CLASSES}, not {name}")
+    if is_settings(model):
+        raise ResultTypeError(f"state: {name} is a settings class, which reads the environment; use a BaseModel")
     version: int = getattr(model, "__state_version__", 1)
     if limits.check_int_range(version, 0, 10**9 - 1) is not None:
         raise ResultTypeError(f"state: {name}.__state_version__ must be an int from 0 to 999,999,999")

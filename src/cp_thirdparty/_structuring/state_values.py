@@ -6,10 +6,11 @@ import dataclasses
 import functools
 import inspect
 import json
+import sys
 import typing
 from collections import Counter
 from collections.abc import Iterator, Mapping, MutableMapping
-from datetime import time, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -23,13 +24,33 @@ if TYPE_CHECKING:
 
 
 def write_json(value: object, kind: Any) -> str:
+    """Return the JSON of a value of a type; raise any error if it cannot be written."""
     document = _converter().unstructure(value, unstructure_as=kind)
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def read_json(document: Any, kind: Any) -> Any:
-    """Return the value of a type from a parsed JSON value; raise any error if it does not fit."""
-    return _converter().structure(document, kind)
+    """Return the value of a type from JSON values, such as `json.loads` returns; raise any error if it does not fit."""
+    document = json.loads(json.dumps(document))  # what `upgrade=` returns may have tuples and integers as keys
+    read = _converter().structure(document, kind)
+    # Pydantic ignores unknown fields, and cattrs would read a string as a list of characters.
+    if Counter(_kinds(document)) - Counter(_kinds(json.loads(write_json(read, kind)))):
+        raise TypeError
+    return read
+
+
+def _kinds(document: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the place and the kind of each value of a document.  Items of an array have one place: it may be a set."""
+    kind = "value"
+    if isinstance(document, dict):
+        kind = "object"
+        for name, value in document.items():
+            yield from _kinds(value, f"{place}.{name}")
+    elif isinstance(document, list):
+        kind = "array"
+        for item in document:
+            yield from _kinds(item, f"{place}[]")
+    yield place, kind
 
 
 @functools.cache
@@ -46,14 +67,16 @@ def _converter() -> Converter:
     converter.register_unstructure_hook(time, time.isoformat)
     converter.register_structure_hook(time, lambda value, _: time.fromisoformat(value))
     converter.register_unstructure_hook(timedelta, timedelta.total_seconds)
-    converter.register_structure_hook(timedelta, lambda value, _: timedelta(seconds=value))
+    converter.register_structure_hook(
+        timedelta, lambda value, _: timedelta(seconds=_read_primitive(float, value, float))
+    )
     converter.register_structure_hook_factory(_has_keys, _mapping_hook)
     converter.register_unstructure_hook_func(is_pydantic, _write_pydantic)
     converter.register_structure_hook_func(is_pydantic, _read_pydantic)
     return converter
 
 
-def _read_primitive(json_type: type[Any], value: object, kind: type[Any]) -> object:
+def _read_primitive(json_type: type[Any], value: object, kind: type[Any]) -> Any:
     # cattrs itself would convert values of other types.
     if type(value) is not json_type and not (json_type is float and type(value) is int):
         raise TypeError
@@ -65,50 +88,33 @@ def _has_keys(kind: Any) -> bool:
 
 
 def _mapping_hook(kind: Any) -> Any:
-    """Return a hook that also reads keys of other types than strings; JSON writes the key 5 as ``"5"``."""
+    """Return a hook that reads keys of any type; JSON writes the key 5 as ``"5"``."""
+    structure = _converter().structure
     key_type, value_type = typing.get_args(kind)
 
     def read_key(key: Any) -> Any:
         try:
-            return read_json(key, key_type)
+            return structure(key, key_type)
         except Exception:  # noqa: BLE001 - the error depends on the type
-            return read_json(json.loads(key), key_type)
+            return structure(json.loads(key), key_type)
 
-    return lambda document, _: {read_key(key): read_json(value, value_type) for key, value in document.items()}
+    return lambda document, _: {read_key(key): structure(value, value_type) for key, value in document.items()}
 
 
 # --- models of pydantic
 
 
-def _write_pydantic(model: Any) -> Any:
-    # `round_trip` leaves out computed fields.  A warning would have the value of a field.
-    return model.model_dump(mode="json", by_alias=False, round_trip=True, warnings=False)
+def _write_pydantic(model: Any, **options: Any) -> Any:
+    # The class may override its method.  `round_trip` leaves out computed fields.  A warning would have a value.
+    dump = sys.modules["pydantic"].BaseModel.model_dump
+    return dump(model, mode="json", by_alias=False, round_trip=True, warnings=False, **options)
 
 
 def _read_pydantic(document: Any, kind: Any) -> Any:
-    """Return the model of a document with the names of the fields; raise an error if it has a field more."""
-    text = json.dumps(document)
+    """Return the model of a document with the names of the fields."""
     has_names = "by_name" in inspect.signature(kind.model_validate_json).parameters  # since pydantic 2.11
     names = {"by_name": True, "by_alias": False} if has_names else {}
-    read = kind.model_validate_json(text, **names)
-    # A model ignores fields that it does not have, unless its configuration forbids or keeps them.
-    unknown = Counter(_members(json.loads(text))) - Counter(_members(_write_pydantic(read)))
-    if unknown:
-        from cattrs import ForbiddenExtraKeysError  # noqa: PLC0415 - only continued jobs need it
-
-        raise ForbiddenExtraKeysError(None, kind, {place[-1] for place in unknown})
-    return read
-
-
-def _members(document: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the names that lead to each member of each object; items of arrays, which may be sets, have no numbers."""
-    if isinstance(document, dict):
-        for name, value in document.items():
-            yield (*place, name)
-            yield from _members(value, (*place, name))
-    elif isinstance(document, list):
-        for item in document:
-            yield from _members(item, place)
+    return kind.model_validate_json(json.dumps(document), **names)
 
 
 # --- what JSON does not keep
@@ -116,7 +122,7 @@ def _members(document: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, 
 
 def find_difference(state: object, read: object) -> str | None:
     """
-    Return the name of the first field whose value is not the same; an empty string for another difference.
+    Return the name of the first field whose value is not the same; ``None`` if each value is.
 
     All fields are compared, also those that ``__eq__`` of the class leaves out.  A field that is also not an argument
     of the class, such as a cache or a lock, is not compared.
@@ -124,16 +130,13 @@ def find_difference(state: object, read: object) -> str | None:
     for (place, first), (_, second) in zip(_leaves(state), _leaves(read), strict=False):
         if first != second:
             return place
-    # Objects without ``__eq__`` cannot be compared.
-    is_same = type(state).__eq__ is object.__eq__ or state == read
-    return None if is_same else ""
+    return None
 
 
-def find_secret(state: object, place: str) -> str | None:
-    """Return the name of the first field with a secret that is the field of a name, or a part of it."""
+def find_secret(state: object) -> str | None:
+    """Return the name of the first field with a secret; ``None`` if there is none."""
     try:
-        secrets = (name for name, leaf in _leaves(state) if hasattr(leaf, "get_secret_value"))
-        return next((name for name in secrets if not place or f"{name}.".startswith(f"{place}.")), None)
+        return next((name for name, leaf in _leaves(state) if hasattr(leaf, "get_secret_value")), None)
     except Exception:  # noqa: BLE001 - code of the partner, or an object that contains itself
         return None
 
@@ -143,8 +146,9 @@ def find_failure(state: object, error: Exception) -> str:
     model: Any = type(state)
     try:
         if is_pydantic(model):
-            names = [one["loc"][0] for one in getattr(error, "errors", list)() if one["loc"]]
-            return next((name for name in names if name in model.model_fields), "")
+            wrong = [one["loc"][0] for one in getattr(error, "errors", list)() if one["loc"]]
+            unwritten = (name for name in model.model_fields if not _is_written(state, name))
+            return next((name for name in (*wrong, *unwritten) if name in model.model_fields), "")
         hints = typing.get_type_hints(model, include_extras=True)
         for field in _declared_fields(model):
             kind = hints[field.name]
@@ -154,6 +158,14 @@ def find_failure(state: object, error: Exception) -> str:
     except Exception:  # noqa: BLE001 - code of the partner
         return ""
     return ""
+
+
+def _is_written(model: Any, name: str) -> bool:
+    try:
+        json.dumps(_write_pydantic(model, include={name}), allow_nan=False)
+    except Exception:  # noqa: BLE001 - the caller reports the error
+        return False
+    return True
 
 
 def _is_kept(value: object, kind: Any) -> bool:
@@ -179,15 +191,17 @@ def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, object]]:
         yield place, (isinstance(value, list), len(value))
         for part in value:
             yield from _leaves(part, place)
+    elif isinstance(value, (datetime, time)):
+        yield place, value.isoformat()  # Python compares times of the hour that a zone repeats as never equal
     else:
         yield place, value
 
 
 def _field_values(value: Any) -> Iterator[tuple[str, object]]:
     if is_pydantic(type(value)):
-        yield from ((name, getattr(value, name)) for name in type(value).model_fields)
+        yield from ((name, vars(value).get(name)) for name in type(value).model_fields)
         yield "model_extra", value.model_extra
-        yield "__pydantic_private__", value.__pydantic_private__
+        yield from (value.__pydantic_private__ or {}).items()
     else:
         for field in _declared_fields(type(value)):
             if field.init or (field.eq if attrs.has(type(value)) else field.compare):
