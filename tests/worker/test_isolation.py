@@ -640,3 +640,20 @@ def test_a_child_that_another_part_forks_ends(service: LocalCodePipeline) -> Non
     assert isinstance(outcome, Reported)
     with contextlib.suppress(ChildProcessError):
         assert os.waitpid(-1, os.WNOHANG) == (0, 0)
+
+
+@needs_fork
+def test_a_child_that_connect_forks_reports_nothing(service: LocalCodePipeline) -> None:
+    """Also if a processor calls it in its own thread, because its time has no limit."""
+    fork = _Forking("return")
+
+    def connect() -> ThirdPartyJobClient:
+        fork()
+        return service.client()
+
+    job_id = service.start_action(ACTION_TYPE, client_id=CLIENT_ID).jobs[0].id
+    processor = JobProcessor(connect, lambda _: Succeeded(), client_tokens=TOKENS)
+    outcome = processor.process(ThirdPartyJob(client_id=CLIENT_ID, job_id=job_id))
+    assert isinstance(outcome, Reported)
+    assert fork.statuses == [0]
+    assert _count_puts(service) == 1

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar, get_args
 
 import attrs
@@ -474,6 +475,19 @@ def test_without_a_client_the_handler_is_not_called(note: Path) -> None:
     with pytest.raises(OSError, match="no region"):
         LambdaHandler(partial(functions.count, note=str(note)), connect=connect)(make_event(), LambdaContext())
     assert not note.exists()
+
+
+@pytest.mark.parametrize("context", [None, SimpleNamespace(get_remaining_time_in_millis=lambda: math.inf)])
+def test_without_a_known_time_connect_has_a_limit_too(client: FakeClient, context: Any) -> None:
+    """It runs in its own thread, so that it may run an event loop."""
+    threads: list[str] = []
+
+    def connect() -> Any:
+        threads.append(threading.current_thread().name)
+        return client
+
+    LambdaHandler(functions.describe, connect=connect)(make_event(), context)
+    assert threads == ["cp-thirdparty-connect"]
 
 
 def test_a_connect_that_hangs_ends_before_the_time_of_the_function(client: FakeClient, note: Path) -> None:

@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Callable, Generator
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import pytest
 from support.worker_service import ACTION_TYPE, CLIENT_ID, TOKENS, AnyJob, Before, claim, succeed, until
 
-from cp_thirdparty import FailureDetails, FailureType, Succeeded, ThirdPartyJob, ThirdPartyJobClient
+from cp_thirdparty import FailureDetails, FailureType, Job, Succeeded, ThirdPartyJob, ThirdPartyJobClient
 from cp_thirdparty.enums import Delivery
 from cp_thirdparty.exceptions import ActionTypeNotFoundException, CredentialsError, ThirdPartyError, TransportError
 from cp_thirdparty.testing import LocalCodePipeline
@@ -105,6 +106,47 @@ def test_the_handler_gets_its_time(service: LocalCodePipeline) -> None:
     _processor(service, handle).process(_offer(service))
     # Some seconds may have gone by since.
     assert [limit - 60 < seconds <= limit for seconds, limit in zip(left, (1000, 100, 3300), strict=True)] == [True] * 3
+
+
+def test_a_processor_inside_a_handler_has_its_own_time(service: LocalCodePipeline) -> None:
+    """The end of the outer job does not end the calls of the inner one, which would never be reported."""
+    inner = _offer(service)
+    outcomes: list[Outcome] = []
+
+    def handle_inner(_job: AnyJob) -> Succeeded:
+        time.sleep(2.5)
+        return Succeeded()
+
+    def handle(_job: AnyJob) -> Succeeded:
+        outcomes.append(_processor(service, handle_inner).process(inner))
+        return Succeeded()
+
+    _processor(service, handle).process(_offer(service), seconds_left=2.0)
+    until(lambda: bool(outcomes))
+    assert [type(outcome) for outcome in outcomes] == [Reported]
+
+
+def test_the_artifacts_have_the_deadline_of_the_job(service: LocalCodePipeline) -> None:
+    """Also if reading the configuration takes time."""
+
+    @attrs.frozen
+    class Slow:
+        def __attrs_post_init__(self) -> None:
+            time.sleep(1.0)
+
+    def create(_client: object, _details: object, *, deadline: float | None = None, **_: object) -> Any:
+        found.append(deadline)
+        return SimpleNamespace(close=lambda: None)
+
+    def handle(job: Job[Any]) -> Succeeded:
+        found.append(job.deadline)
+        assert job.artifacts is not None
+        return Succeeded()
+
+    found: list[float | None] = []
+    _processor(service, handle, configuration=Slow, artifacts=create).process(_offer(service), seconds_left=60.0)
+    of_job, of_artifacts = found
+    assert of_job == pytest.approx(of_artifacts, abs=0.5)
 
 
 def test_the_end_of_the_process_counts_and_not_the_claim(

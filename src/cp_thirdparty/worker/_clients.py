@@ -69,7 +69,8 @@ class Connector:
             if not is_needed():
                 return True
             if math.isinf(seconds):
-                create()
+                with ExitInFork():
+                    create()
                 return True
             if self._calls.is_hanging:
                 self._calls = BoundedCalls(_THREAD)
@@ -217,18 +218,22 @@ class Clients:
 @contextmanager
 def limit_calls(ends_at: float) -> Generator[None, None, None]:
     """
-    Limit the time of all calls of clients that start in this context.  An earlier limit of an outer context stays.
+    Limit the time of all calls of clients that start in this context.
 
     Args:
         ends_at: The time by `time.monotonic` at which the calls end; infinity for no limit.
     """
-    outer = CALLS_END_AT.get()
-    limit = min(math.inf if outer is None else outer, now() + ends_at - time.monotonic())
-    token = CALLS_END_AT.set(None if math.isinf(limit) else limit)
+    token = CALLS_END_AT.set(None if math.isinf(ends_at) else now() + ends_at - time.monotonic())
     try:
         yield
     finally:
         CALLS_END_AT.reset(token)
+
+
+def find_limit() -> float:
+    """Return the time by `time.monotonic` at which the calls of this context end; infinity for no limit."""
+    ends_at = CALLS_END_AT.get()
+    return math.inf if ends_at is None else ends_at - now() + time.monotonic()
 
 
 def _close(clients: tuple[AnyClient, ...]) -> None:

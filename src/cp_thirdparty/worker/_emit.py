@@ -135,7 +135,7 @@ class Emitter:
         """Queue a warning about a job."""
         self.log_job(logging.WARNING, job, "%s", problem)
 
-    def notify(self, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
+    def emit_job(self, name: JobEventName, job: ClaimedJob, detail: str = "", **fields: Any) -> None:
         """Emit an event of a job; the arguments are those of `emit`."""
         self.emit(name, job.offer, detail, details=job.details, **fields)
 

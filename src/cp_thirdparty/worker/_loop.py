@@ -447,7 +447,7 @@ class Loop:
             self._has_lost = True
         if name == "timed_out":
             self._slots.notify()  # a handler that was given up no longer delays those that wait for their turn
-        self._emitter.notify(name, job, detail, **fields)
+        self._emitter.emit_job(name, job, detail, **fields)
 
     def _emit(self, outcome: Outcome, *, details: AnyJobDetails | None = None, seconds: float | None = None) -> None:
         if isinstance(outcome, Rejected) and outcome.reason == UNDECODABLE:

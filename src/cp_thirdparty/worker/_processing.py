@@ -106,7 +106,7 @@ class Processing:
             steps=Steps(
                 clients=clients,
                 tokens=tokens,
-                notify=emitter.notify,
+                notify=emitter.emit_job,
                 hold=hold_without_lease if writer is None else writer.hold,
                 clock=time.monotonic,
                 look_up_seconds=self._look_up_seconds,

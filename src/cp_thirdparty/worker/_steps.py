@@ -20,7 +20,7 @@ from cp_thirdparty.exceptions import JournalError, ThirdPartyError, may_have_bee
 from cp_thirdparty.models import AnyJob, AnyJobDetails, FailureDetails
 from cp_thirdparty.secrets import SecretStr
 from cp_thirdparty.worker._claimed_job import ClaimedJob, Stage
-from cp_thirdparty.worker._clients import Clients, limit_calls
+from cp_thirdparty.worker._clients import Clients, find_limit, limit_calls
 from cp_thirdparty.worker._failure_policy import (
     Next,
     NotHeldError,
@@ -244,7 +244,7 @@ class Steps:
                 return NotHeldError("another worker has taken the job over")
             report = kind_of(job.offer).report
             # The call must end before another worker can take the job over.
-            with limit_calls(now + seconds):
+            with limit_calls(min(now + seconds, find_limit())):
                 return self.clients.call(report, client, job.offer.job_id, _get_result(job), client_token) or True
 
         def wait_if_ours(seconds: float) -> bool:

@@ -358,7 +358,9 @@ class LambdaHandler(Generic[_ConfigurationT]):
 
     def _read_limits(self, context: Any) -> _Limits:
         milliseconds = call_partner(methodcaller("get_remaining_time_in_millis"), context)
-        seconds_left = milliseconds / 1000 if isinstance(milliseconds, (int, float)) else math.inf
+        seconds_left = _MAX_FUNCTION_SECONDS
+        if isinstance(milliseconds, (int, float)):
+            seconds_left = min(seconds_left, milliseconds / 1000)
         ends_at = time.monotonic() + max(0.0, seconds_left - _RETURN_SECONDS)
         return _Limits(ends_at, min(self._report_seconds, seconds_left / 2))
 
@@ -382,7 +384,7 @@ class LambdaHandler(Generic[_ConfigurationT]):
         writer = self._writers.get(scope)
         if writer is None:
             emitter = self._emitter
-            writer = JournalWriter(self._journal, scope, emitter.notify, emitter, self._journal_calls, kind=CUSTOM)
+            writer = JournalWriter(self._journal, scope, emitter.emit_job, emitter, self._journal_calls, kind=CUSTOM)
             self._writers[scope] = writer
         for each in self._writers.values():
             each.repair(lambda _: False)

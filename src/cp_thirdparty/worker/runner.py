@@ -127,13 +127,14 @@ class Runner(Generic[_ConfigurationT]):
         Returns:
             The result of the handler, or a `NotStarted` if its coroutine did not start and will not start.
         """
-        deadline = time.time() + seconds_left
         try:
             with ExitInFork():
+                configuration = self._read_configuration(details)
+                deadline = time.time() + seconds_left
                 job: Job[Any] = Job(
                     offer,
                     details,
-                    self._read_configuration(details),
+                    configuration,
                     open_artifacts=functools.partial(
                         self._open_artifacts, client, details, client_token, deadline, cancelled.is_set
                     ),
