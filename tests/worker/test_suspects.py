@@ -292,6 +292,34 @@ def test_a_suspect_that_waits_beyond_its_timeout_is_failed(service: LocalCodePip
     assert len(runs) == 1
 
 
+def test_a_suspect_that_is_given_up_does_not_delay_the_next_one(service: LocalCodePipeline) -> None:
+    """The next one begins although the failure of the first one cannot be reported."""
+    clock = ManualClock()
+    journal = _Left()
+    now = time.time()
+    first = _leave(service, journal, is_suspect=True, claimed_at=now - 50)
+    second = _leave(service, journal, is_suspect=True, claimed_at=now)
+    release = threading.Event()
+    runs: list[str] = []
+
+    def handle(job: AnyJob) -> Succeeded:
+        runs.append(job.id)
+        if job.id == first.jobs[0].id:
+            release.wait(60)
+        return Succeeded()
+
+    service.faults.add("PutThirdPartyJobFailureResult", ServerError(), times=None)
+    with running(make_worker(service, handle, journal=journal, is_idempotent=True, clock=clock, job_timeout=60)):
+        until(lambda: len(runs) == 1)
+        clock.advance(30)
+        until(lambda: second.status == "Succeeded")
+        assert first.status == "InProgress"
+        service.faults.clear()
+        until(lambda: first.status == "Failed")
+        release.set()
+    assert runs == [first.jobs[0].id, second.jobs[0].id]
+
+
 def test_an_old_job_of_a_handler_that_may_not_run_again_is_failed(service: LocalCodePipeline) -> None:
     """Its details are read to find out whose it is; that does not make its handler run a second time."""
     action = service.start_action(ACTION_TYPE, client_id=CLIENT_ID)
