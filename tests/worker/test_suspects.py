@@ -305,7 +305,7 @@ def test_a_suspect_that_is_given_up_does_not_delay_the_next_one(service: LocalCo
     def handle(job: AnyJob) -> Succeeded:
         runs.append(job.id)
         if job.id == first.jobs[0].id:
-            release.wait(60)
+            release.wait(300)
         return Succeeded()
 
     service.faults.add("PutThirdPartyJobFailureResult", ServerError(), times=None)
