@@ -262,6 +262,14 @@ class _StrippedSecret(pydantic.BaseModel):
     value: Annotated[SecretStr, pydantic.StringConstraints(strip_whitespace=True)]
 
 
+class _UpperSecret(pydantic.BaseModel):
+    value: Annotated[SecretStr, pydantic.StringConstraints(to_upper=True)]
+
+
+class _NumericSecret(pydantic.BaseModel):
+    value: SecretStr = pydantic.Field(multiple_of=5)
+
+
 class _ShortSecrets(pydantic.BaseModel):
     values: list[Annotated[SecretStr, pydantic.Field(min_length=8)]]
 
@@ -291,9 +299,11 @@ _BROKEN: list[tuple[type[Any], type[Exception], str]] = [
     (_Choices, TypeError, "_Choices.value: validation_alias must be a string"),
     (_Generic, TypeError, "_Generic.value: _T is a type variable"),
     (_Text, TypeError, "_Text.value: Annotated needs a ConfigurationKey"),
-    (_ShortSecret, TypeError, "_ShortSecret.value: pydantic cannot apply a rule to a SecretStr; use pyd"),
+    (_ShortSecret, TypeError, "_ShortSecret.value: pydantic cannot apply a rule to a SecretStr; use a val"),
     (_PatternOfASecret, TypeError, "_PatternOfASecret.value: pydantic cannot apply a rule to a SecretStr"),
     (_StrippedSecret, TypeError, "_StrippedSecret.value: pydantic cannot apply a rule to a SecretStr"),
+    (_UpperSecret, TypeError, "_UpperSecret.value: pydantic cannot apply a rule to a SecretStr"),
+    (_NumericSecret, TypeError, "_NumericSecret.value: pydantic cannot apply a rule to a SecretStr"),
     (_ShortSecrets, TypeError, "_ShortSecrets.values: pydantic cannot apply a rule to a SecretStr"),
     (_PositionalInit, TypeError, "_PositionalInit: its __init__ must accept each field as a keyword argument"),
     (_InitVar, TypeError, "_InitVar: InitVar is not supported"),
@@ -306,6 +316,12 @@ def test_a_model_that_cannot_work_is_refused(model: type[Any], kind: type[Except
     """What no string can fill is found when the class is first given."""
     with pytest.raises(kind, match=message):
         check_configuration_class(model)
+
+
+def test_a_validator_may_check_a_secret() -> None:
+    """A validator gets the secret itself, and a predicate too."""
+    check = pydantic.AfterValidator(lambda secret: secret)
+    assert _structure(_make_model(Annotated[SecretStr, check]), {"Value": "k"}).value == SecretStr("k")
 
 
 def test_a_parameter_of_a_generic_model_is_a_type() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 import sys
 import threading
 import types
 import warnings
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from datetime import datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 import attrs
@@ -430,8 +432,13 @@ def test_a_value_of_a_model_that_would_be_lost_is_named(pydantic: Any) -> None:
         def show(self, key: Any) -> Any:
             return key.get_secret_value()
 
+    class WithoutDefault(Model):
+        _cursor: str | None
+
     private = Model()
     private._cache = 2
+    assigned: Any = WithoutDefault()
+    assigned._cursor = "page 7"
     for state, problem in [
         (Model(key=pydantic.SecretStr(_MARKER)), f"field 'key' {_SECRET}"),
         (Model(key=[SecretStr(_MARKER)]), f"field 'key' {_SECRET}"),
@@ -443,6 +450,10 @@ def test_a_value_of_a_model_that_would_be_lost_is_named(pydantic: Any) -> None:
         (Model(key=b"\xff"), f"field 'key' {_FAILED} (UnicodeDecodeError)"),
         (Revealing(key=pydantic.SecretStr(_MARKER)), f"field 'key' {_SECRET}"),
         (Model(key=pydantic.SecretStr("")), f"field 'key' {_SECRET}"),
+        (Model(key={pydantic.SecretStr(_MARKER)}), f"field 'key' {_SECRET}"),
+        (Model(key=deque([pydantic.SecretStr(_MARKER)])), f"field 'key' {_SECRET}"),
+        (Model(key={pydantic.SecretStr(_MARKER): 1}), f"field 'key' {_SECRET}"),
+        (assigned, f"field '_cursor' {_LOST}"),
     ]:
         assert _problem_of(state) == problem
     assert _restore(Model(key="k")).key == "k"
@@ -486,6 +497,8 @@ class _Repeating(tzinfo):
 @attrs.frozen
 class _Timed:
     at: datetime
+    by_time: dict[datetime, int] = attrs.field(factory=dict)
+    times: set[datetime] = attrs.field(factory=set)
 
 
 @pytest.mark.parametrize("fold", [0, 1])
@@ -493,6 +506,43 @@ def test_a_time_of_the_hour_that_a_zone_repeats_is_restored(fold: int) -> None:
     """Python compares such times of different zones as never equal."""
     at = datetime(2026, 10, 25, 2, 30, tzinfo=_Repeating(), fold=fold)
     assert _restore(_Timed(at)).at.isoformat() == at.isoformat()
+    assert [each.isoformat() for each in _restore(_Timed(at, {at: 1})).by_time] == [at.isoformat()]
+    assert [each.isoformat() for each in _restore(_Timed(at, times={at})).times] == [at.isoformat()]
+
+
+def _sort(given: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(given.items()))
+
+
+@attrs.frozen
+class _Sorted:
+    by_name: dict[str, int] = attrs.field(converter=_sort)
+
+
+def test_the_order_of_a_dictionary_is_not_compared() -> None:
+    """The class may sort it."""
+    state = _Sorted({"a": 1, "b": 2})
+    state.by_name["A"] = 3
+    assert _restore(state).by_name == {"A": 3, "a": 1, "b": 2}
+
+
+def _unique(given: Iterable[str]) -> frozenset[str]:
+    return frozenset(given)
+
+
+@attrs.frozen
+class _Seen:
+    __state_version__: ClassVar[int] = 2
+
+    seen: frozenset[str] = attrs.field(converter=_unique)
+    limit: float = math.inf
+
+
+def test_a_converter_may_drop_values_of_another_version() -> None:
+    """A set has each value once, and a new field may have any default."""
+    token = _token(Outer(None, []))
+    read = _job(token).state(_Seen, upgrade=lambda _version, _old: {"seen": ["a", "b", "a"]})
+    assert read == _Seen(["a", "b"])
 
 
 # --- tokens and classes ----------------------------------------------------------------------------------------------

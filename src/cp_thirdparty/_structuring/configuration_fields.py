@@ -26,9 +26,6 @@ from cp_thirdparty._structuring.converter import MismatchError
 from cp_thirdparty._structuring.model_fields import verify
 from cp_thirdparty.secrets import SecretStr
 
-# Names of constants of pydantic's rules.
-_TEXT_RULES: Final = ("min_length", "max_length", "pattern", "gt", "ge", "lt", "le", "strip_whitespace", "to_lower")
-
 CLASSES: Final = "an attrs class, a dataclass or a pydantic model"
 
 PropertyType: TypeAlias = Literal["String", "Number", "Boolean"]
@@ -207,8 +204,8 @@ def _field(
         )
     is_list = found.item_type is not None
     is_ours = (found.item_type if is_list else found) is _TYPES[SecretStr]
-    if is_ours and _is_validated(model) and any(map(_is_text_rule, found.item_metadata if is_list else metadata)):
-        raise TypeError(f"{place}: pydantic cannot apply a rule to a SecretStr; use pydantic.SecretStr or a validator")
+    if is_ours and _is_validated(model) and any(map(_is_rule, found.item_metadata if is_list else metadata)):
+        raise TypeError(f"{place}: pydantic cannot apply a rule to a SecretStr; use a validator, or pydantic.SecretStr")
     settings = [each for each in metadata if isinstance(each, ConfigurationKey)]
     if not settings and any(isinstance(each, str) or each is ConfigurationKey for each in metadata):
         raise TypeError(f'{place}: Annotated needs a ConfigurationKey; write Annotated[..., ConfigurationKey("Name")]')
@@ -226,9 +223,11 @@ def _field(
     )
 
 
-def _is_text_rule(metadata: Any) -> bool:
-    """Return whether an argument of Annotated is a rule that pydantic can apply to a string, but not to a SecretStr."""
-    return any(getattr(metadata, name, None) is not None for name in _TEXT_RULES)
+def _is_rule(metadata: Any) -> bool:
+    """Return whether an argument of Annotated is a rule that pydantic applies to strings, but not to a SecretStr."""
+    module, name = type(metadata).__module__, type(metadata).__name__
+    is_constant = module == "annotated_types" and name != "Predicate"
+    return is_constant or module == "pydantic.types" or module.startswith("pydantic._internal")
 
 
 # --- types

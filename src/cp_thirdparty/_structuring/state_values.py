@@ -8,8 +8,9 @@ import inspect
 import json
 import sys
 import typing
-from collections import Counter
+from collections import deque
 from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -31,16 +32,18 @@ def write_json(value: object, kind: Any) -> str:
 
 def read_json(document: Any, kind: Any) -> Any:
     """Return the value of a type from JSON values, such as `json.loads` returns; raise any error if it does not fit."""
-    document = json.loads(json.dumps(document))  # what `upgrade=` returns may have tuples and integers as keys
+    # What `upgrade=` returns may have tuples and integers as keys.
+    document = json.loads(json.dumps(document, allow_nan=False))
     read = _converter().structure(document, kind)
+    written = json.loads(json.dumps(_converter().unstructure(read, unstructure_as=kind)))
     # Pydantic ignores unknown fields, and cattrs would read a string as a list of characters.
-    if Counter(_kinds(document)) - Counter(_kinds(json.loads(write_json(read, kind)))):
+    if not {*_kinds(document)} <= {*_kinds(written)}:
         raise TypeError
     return read
 
 
 def _kinds(document: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the place and the kind of each value of a document.  Items of an array have one place: it may be a set."""
+    """Yield the place and the kind of each value of a document.  All items of an array have the same place."""
     kind = "value"
     if isinstance(document, dict):
         kind = "object"
@@ -120,25 +123,64 @@ def _read_pydantic(document: Any, kind: Any) -> Any:
 # --- what JSON does not keep
 
 
-def find_difference(state: object, read: object) -> str | None:
+def find_difference(first: object, second: object, place: str = "") -> str | None:
     """
-    Return the name of the first field whose value is not the same; ``None`` if each value is.
+    Return the name of the first field whose value is not the same in two objects; ``None`` if each value is.
 
     All fields are compared, also those that ``__eq__`` of the class leaves out.  A field that is also not an argument
     of the class, such as a cache or a lock, is not compared.
     """
-    for (place, first), (_, second) in zip(_leaves(state), _leaves(read), strict=False):
-        if first != second:
-            return place
+    (kind, parts), (other_kind, others) = _take_apart(first), _take_apart(second)
+    if kind != other_kind:
+        return place
+    for key in {**parts, **others}:
+        name = _find_name(first, place, key)
+        in_both = key in parts and key in others
+        found = find_difference(parts[key], others[key], name) if in_both else name
+        if found is not None:
+            return found
     return None
 
 
 def find_secret(state: object) -> str | None:
     """Return the name of the first field with a secret; ``None`` if there is none."""
     try:
-        return next((name for name, leaf in _leaves(state) if hasattr(leaf, "get_secret_value")), None)
+        return next(_find_secrets(state, ""), None)
     except Exception:  # noqa: BLE001 - code of the partner, or an object that contains itself
         return None
+
+
+def _find_secrets(value: object, place: str) -> Iterator[str]:
+    if hasattr(value, "get_secret_value"):
+        yield place
+    for key, part in _take_apart(value)[1].items():
+        name = _find_name(value, place, key)
+        yield from _find_secrets(key, name)
+        yield from _find_secrets(part, name)
+
+
+def _take_apart(value: Any) -> tuple[object, dict[Any, Any]]:
+    """Return what is compared in place of a value, and its parts by field, key or number."""
+    if has_fields(type(value)):
+        return type(value), dict(_field_values(value))
+    if isinstance(value, Mapping):
+        return Mapping, {_to_plain(key): part for key, part in value.items()}
+    if isinstance(value, AbstractSet):
+        return AbstractSet, dict.fromkeys(map(_to_plain, value))
+    if isinstance(value, (list, tuple, deque)):
+        return (list if isinstance(value, list) else tuple), dict(enumerate(value))
+    return _to_plain(value), {}
+
+
+def _find_name(value: object, place: str, key: object) -> str:
+    if not has_fields(type(value)):
+        return place
+    return f"{place}.{key}" if place else str(key)
+
+
+def _to_plain(value: Any) -> Any:
+    # Python compares times of the hour that a zone repeats as never equal.
+    return value.isoformat() if isinstance(value, (datetime, time)) else value
 
 
 def find_failure(state: object, error: Exception) -> str:
@@ -174,27 +216,6 @@ def _is_kept(value: object, kind: Any) -> bool:
     except Exception:  # noqa: BLE001 - the caller reports the error
         return False
     return True
-
-
-def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the classes of nested objects, the sizes of containers and all other values, with the names of fields."""
-    if has_fields(type(value)):
-        yield place, type(value)
-        for name, part in _field_values(value):
-            yield from _leaves(part, f"{place}.{name}" if place else name)
-    elif isinstance(value, Mapping):
-        yield place, (Mapping, len(value))
-        for key, part in value.items():
-            yield place, key
-            yield from _leaves(part, place)
-    elif isinstance(value, (list, tuple)):
-        yield place, (isinstance(value, list), len(value))
-        for part in value:
-            yield from _leaves(part, place)
-    elif isinstance(value, (datetime, time)):
-        yield place, value.isoformat()  # Python compares times of the hour that a zone repeats as never equal
-    else:
-        yield place, value
 
 
 def _field_values(value: Any) -> Iterator[tuple[str, object]]:
