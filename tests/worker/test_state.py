@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import pickle
-import threading
 from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 
@@ -13,12 +12,12 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.states import job_of, token_of
 from support.worker_service import ACTION_TYPE, CLIENT_ID, CLIENT_TOKEN, AnyJob, make_worker
 
-from cp_thirdparty import Continued, ExecutionDetails, Job, SecretStr, Succeeded
+from cp_thirdparty import Continued, ExecutionDetails, SecretStr, Succeeded
 from cp_thirdparty.exceptions import ContinuationStateError, InvalidRequestError
-from cp_thirdparty.models import ThirdPartyJob
-from cp_thirdparty.testing import LocalCodePipeline, samples
+from cp_thirdparty.testing import LocalCodePipeline
 from cp_thirdparty.worker.results import accept_result
 
 _MARKER = "xMARKERx"
@@ -76,23 +75,6 @@ class Identity:
     run_id: str
 
 
-def _job(token: str | None) -> AnyJob:
-    details = samples.job_details(continuation_token=token)
-    return Job(
-        ThirdPartyJob(client_id="client-1", job_id=details.id),
-        details,
-        None,
-        open_artifacts=lambda: pytest.fail("no artifacts"),
-        seconds_left=60,
-        cancelled=threading.Event(),
-        stopping=threading.Event(),
-    )
-
-
-def _token(state: Any) -> str:
-    return Continued(state=state).continuation_token
-
-
 _STATES: list[Any] = [
     Scan("run-1"),
     Scan(
@@ -112,13 +94,13 @@ _STATES: list[Any] = [
 @pytest.mark.parametrize("state", _STATES, ids=lambda state: type(state).__name__)
 def test_a_state_is_restored(state: Any) -> None:
     """The next job has an equal object of the same class."""
-    read = _job(_token(state)).state(type(state))
+    read = job_of(token_of(state)).state(type(state))
     assert (type(read), read) == (type(state), state)
 
 
 def test_a_state_without_a_comparison_is_restored() -> None:
     """Objects that are compared by identity are written and read too."""
-    read = _job(_token(Identity("run-1"))).state(Identity)
+    read = job_of(token_of(Identity("run-1"))).state(Identity)
     assert read is not None
     assert read.run_id == "run-1"
 
@@ -128,10 +110,10 @@ def test_a_model_of_pydantic_is_restored() -> None:
     pydantic = pytest.importorskip("pydantic", reason="pydantic has no wheel for this Python")
     options = pydantic.ConfigDict(strict=True, extra="forbid")
     model = pydantic.create_model("Model", __config__=options, run_id=(str, ...), phase=(Phase, Phase.UPLOAD))
-    read = _job(_token(model(run_id="run-1", phase=Phase.SCAN))).state(model)
+    read = job_of(token_of(model(run_id="run-1", phase=Phase.SCAN))).state(model)
     assert read == model(run_id="run-1", phase=Phase.SCAN)
     with pytest.raises(ContinuationStateError, match=r"does not fit Model \(ValidationError\)"):
-        _job(_token(Data("run-1"))).state(model)
+        job_of(token_of(Data("run-1"))).state(model)
     for secret in (pydantic.SecretStr, SecretStr):
         hidden = pydantic.create_model("Hidden", key=(secret, ...))
         with pytest.raises(
@@ -148,7 +130,7 @@ def test_a_model_of_pydantic_in_a_state_is_restored() -> None:
     fields: Any = [("step", model)]
     state = dataclasses.make_dataclass("State", fields)
     value = state(model(run_id="run-1", phase=Phase.SCAN))
-    assert _job(_token(value)).state(state) == value
+    assert job_of(token_of(value)).state(state) == value
 
 
 @given(run_id=st.text(), number=st.integers(0, 10**9), share=st.floats(allow_nan=False, allow_infinity=False))
@@ -156,16 +138,16 @@ def test_any_state_is_restored_or_is_refused(run_id: str, number: int, share: fl
     """Any string and number is read as it was, or is refused before the job ends."""
     state = Scan(run_id, parts=(Part("p", number),), share=share)
     try:
-        token = _token(state)
+        token = token_of(state)
     except InvalidRequestError:
         assert not run_id.isascii() or len(run_id) > 1000  # lone surrogates and long strings are refused
     else:
-        assert _job(token).state(Scan) == state
+        assert job_of(token).state(Scan) == state
 
 
 def test_the_first_job_has_no_state() -> None:
     """Before there is a token there is no state."""
-    assert _job(None).state(Scan) is None
+    assert job_of(None).state(Scan) is None
 
 
 def test_a_result_with_a_state_is_a_result() -> None:
@@ -180,7 +162,7 @@ def test_a_result_with_a_state_is_a_result() -> None:
 
 def test_a_token_is_short() -> None:
     """The token is the JSON of the state and 21 characters more."""
-    assert _token(Data("run-1")) == 'cp-state1:1:bf8a35a2:{"run_id":"run-1","numbers":[]}'
+    assert token_of(Data("run-1")) == 'cp-state1:1:bf8a35a2:{"run_id":"run-1","numbers":[]}'
 
 
 # --- refused when it is created --------------------------------------------------------------------------------------
@@ -245,8 +227,8 @@ def test_a_state_that_the_service_would_refuse_is_refused(state: Data) -> None:
 
 def test_the_longest_state_is_accepted() -> None:
     """The limit is that of the service: 2,048 characters of the token."""
-    empty = len(_token(Data("")))
-    assert len(_token(Data("r" * (2048 - empty)))) == 2048
+    empty = len(token_of(Data("")))
+    assert len(token_of(Data("r" * (2048 - empty)))) == 2048
     with pytest.raises(InvalidRequestError, match="2,049 characters and must have 1 to 2048 characters"):
         Continued(state=Data("r" * (2049 - empty)))
 
@@ -262,7 +244,7 @@ def test_a_result_has_a_token_or_a_state() -> None:
 
 _NOT_OURS = r"was not made by Continued\(state=\.\.\.\); Job\.continuation_token has it as a string"
 _CHANGED = "the continuation token was changed or truncated"
-_GOOD = _token(Data("run-1"))
+_GOOD = token_of(Data("run-1"))
 _FOREIGN: list[tuple[str, str]] = [
     ("run-1", _NOT_OURS),
     ("{}", _NOT_OURS),
@@ -281,7 +263,7 @@ _FOREIGN: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("token", "message"), _FOREIGN)
 def test_a_token_of_another_form_is_refused(token: str, message: str) -> None:
     """A foreign or changed token is an error that shows nothing of it."""
-    job = _job(token)
+    job = job_of(token)
     with pytest.raises(ContinuationStateError, match=message) as caught:
         job.state(Data)
     assert (caught.value.job_id, caught.value.__context__) == (job.id, None)
@@ -293,7 +275,7 @@ def test_each_changed_character_is_found(position: int) -> None:
     """A token in which one character is another one is never read as a state."""
     changed = _GOOD[:position] + ("x" if _GOOD[position] != "x" else "y") + _GOOD[position + 1 :]
     with pytest.raises(ContinuationStateError):
-        _job(changed).state(Data)
+        job_of(changed).state(Data)
 
 
 @pytest.mark.parametrize("state", [Part("a"), Scan("r"), Identity("r")], ids=lambda state: type(state).__name__)
@@ -306,13 +288,13 @@ def test_a_state_of_another_class_is_refused(state: object) -> None:
         run_id: str = ""
 
     with pytest.raises(ContinuationStateError, match=r"the continuation state does not fit .*Other \("):
-        _job(_token(state)).state(Other)
+        job_of(token_of(state)).state(Other)
 
 
 def _read_as(kind: type[Any], value: object) -> Any:
     """Read a state with a value by a class whose field has the type."""
     model: Any = attrs.make_class("Typed", {"value": attrs.field(type=kind)})
-    read: Any = _job(_token(Anything(value))).state(model)
+    read: Any = job_of(token_of(Anything(value))).state(model)
     return read.value
 
 
@@ -338,14 +320,14 @@ def test_a_member_that_the_class_does_not_have_is_refused() -> None:
     """A state of a newer class is not read in part."""
     model = attrs.make_class("Typed", {"run_id": attrs.field(type=str)})
     with pytest.raises(ContinuationStateError, match="the continuation state does not fit Typed"):
-        _job(_token(Data("run-1"))).state(model)
+        job_of(token_of(Data("run-1"))).state(model)
 
 
 def test_a_class_that_cannot_be_a_state_is_refused() -> None:
     """A class of another kind is a mistake of the caller."""
     for model in (dict, int, "Scan", None):
         with pytest.raises(TypeError, match="state: must be of an attrs class, a dataclass or a pydantic model, not "):
-            _job(_GOOD).state(model)  # type: ignore[arg-type] # on purpose
+            job_of(_GOOD).state(model)  # type: ignore[arg-type] # on purpose
 
 
 # --- versions --------------------------------------------------------------------------------------------------------
@@ -359,16 +341,16 @@ def _class_of_version(number: Any) -> type[Any]:
 def test_a_version_has_at_most_nine_digits(number: int) -> None:
     """The lowest and the highest version are written and read."""
     model = _class_of_version(number)
-    token = _token(model("r"))
+    token = token_of(model("r"))
     assert token.startswith(f"cp-state1:{number}:")
-    assert _job(token).state(model) == model("r")
+    assert job_of(token).state(model) == model("r")
 
 
 @pytest.mark.parametrize("number", [-1, 1_000_000_000, True, 1.0, "2", None])
 def test_another_version_is_refused(number: object) -> None:
     """A version is an int from 0 to 999,999,999."""
     with pytest.raises(TypeError, match=r"Versioned\.__state_version__ must be an int from 0 to 999,999,999"):
-        _token(_class_of_version(number)("r"))
+        token_of(_class_of_version(number)("r"))
 
 
 def _upgrade(version: int, document: dict[str, Any]) -> dict[str, Any]:
@@ -378,23 +360,23 @@ def _upgrade(version: int, document: dict[str, Any]) -> dict[str, Any]:
 
 def test_an_older_state_is_read_by_a_function() -> None:
     """A function makes the JSON object of the present version, or the object itself."""
-    assert _job(_GOOD).state(Second, upgrade=_upgrade) == Second(["run-1"])
-    assert _job(_GOOD).state(Second, upgrade=lambda _, old: Second([old["run_id"]])) == Second(["run-1"])
-    assert _job(_token(Second(["r"]))).state(Second, upgrade=_upgrade) == Second(["r"])  # not called
+    assert job_of(_GOOD).state(Second, upgrade=_upgrade) == Second(["run-1"])
+    assert job_of(_GOOD).state(Second, upgrade=lambda _, old: Second([old["run_id"]])) == Second(["run-1"])
+    assert job_of(token_of(Second(["r"]))).state(Second, upgrade=_upgrade) == Second(["r"])  # not called
 
 
 def test_a_newer_state_is_read_by_the_same_function() -> None:
     """After a rollback an older class may meet a newer state."""
-    read = _job(_token(Second(["r"]))).state(Data, upgrade=lambda _, new: Data(new["run_ids"][0]))
+    read = job_of(token_of(Second(["r"]))).state(Data, upgrade=lambda _, new: Data(new["run_ids"][0]))
     assert read == Data("r")
 
 
 def test_another_version_without_a_function_is_refused() -> None:
     """The error names both versions."""
     with pytest.raises(ContinuationStateError, match="has version 1, and Second has version 2; pass upgrade= to Job"):
-        _job(_GOOD).state(Second)
+        job_of(_GOOD).state(Second)
     with pytest.raises(ContinuationStateError, match=r"does not fit Second \(TypeError\); correct what upgrade= re"):
-        _job(_GOOD).state(Second, upgrade=lambda _version, _old: {"run_ids": [5]})
+        job_of(_GOOD).state(Second, upgrade=lambda _version, _old: {"run_ids": [5]})
 
 
 # --- in a worker -----------------------------------------------------------------------------------------------------

@@ -18,13 +18,11 @@ from uuid import UUID
 
 import attrs
 import pytest
-from support.worker_service import AnyJob
+from support.states import job_of, token_of
 
-from cp_thirdparty import ActionCategory, Continued, FailureType, Job, SecretStr
+from cp_thirdparty import ActionCategory, Continued, FailureType, SecretStr
 from cp_thirdparty._structuring.state import _checksum
 from cp_thirdparty.exceptions import ContinuationStateError
-from cp_thirdparty.models import ThirdPartyJob
-from cp_thirdparty.testing import samples
 
 _MARKER = "xMARKERx"
 
@@ -77,25 +75,8 @@ class HolderOfInt(Holder[int]):
     other: int
 
 
-def _job(token: str | None) -> AnyJob:
-    details = samples.job_details(continuation_token=token)
-    return Job(
-        ThirdPartyJob(client_id="client-1", job_id=details.id),
-        details,
-        None,
-        open_artifacts=lambda: pytest.fail("no artifacts"),
-        seconds_left=60,
-        cancelled=threading.Event(),
-        stopping=threading.Event(),
-    )
-
-
-def _token(state: Any) -> str:
-    return Continued(state=state).continuation_token
-
-
 def _restore(state: Any) -> Any:
-    return _job(_token(state)).state(type(state))
+    return job_of(token_of(state)).state(type(state))
 
 
 def _problem_of(state: Any) -> str:
@@ -208,7 +189,7 @@ def test_a_value_of_another_type_is_refused(kind: Any, document: str) -> None:
     """A value is never converted to the type of a field."""
     model: Any = attrs.make_class("State", {"value": attrs.field(type=kind)})
     with pytest.raises(ContinuationStateError, match=r"the continuation state does not fit State \("):
-        _job(_forge(f'{{"value":{document}}}')).state(model)
+        job_of(_forge(f'{{"value":{document}}}')).state(model)
 
 
 # --- models of pydantic ----------------------------------------------------------------------------------------------
@@ -230,17 +211,17 @@ def test_a_member_that_a_model_does_not_have_is_refused(pydantic: Any, place: st
     new = pydantic.create_model("New", run_id=(str, ...), done=(int, 0))
     step = new(run_id="r")
     value = {"list": [step], "dict": {"a": step}}.get(place, step)
-    token = _token(step if place == "state" else wrap(new)(step=value))
+    token = token_of(step if place == "state" else wrap(new)(step=value))
     with pytest.raises(ContinuationStateError, match=r"does not fit \w+ \(\w+\); a changed class"):
-        _job(token).state(wrap(old))
-    assert _job(token).state(wrap(new)) is not None
+        job_of(token).state(wrap(old))
+    assert job_of(token).state(wrap(new)) is not None
 
 
 def test_a_default_of_a_model_is_used(pydantic: Any) -> None:
     """A newer class reads a state without a field that has a default."""
     old = pydantic.create_model("Old", run_id=(str, ...))
     new = pydantic.create_model("New", run_id=(str, ...), done=(list[str], []))
-    assert _job(_token(old(run_id="r"))).state(new) == new(run_id="r", done=[])
+    assert job_of(token_of(old(run_id="r"))).state(new) == new(run_id="r", done=[])
 
 
 def test_other_fields_of_a_model_are_kept(pydantic: Any) -> None:
@@ -259,7 +240,7 @@ def test_a_computed_field_is_not_written(pydantic: Any) -> None:
 
     computed = pydantic.computed_field(return_type=int)(property(lambda self: self.parts * 2))
     model = type("Computed", (Model,), {"double": computed})
-    assert _token(model(parts=1)).endswith(':{"parts":1}')
+    assert token_of(model(parts=1)).endswith(':{"parts":1}')
     assert _restore(model(parts=1)).double == 2
 
 
@@ -284,7 +265,7 @@ def test_an_alias_is_not_used(pydantic: Any, names: dict[str, str], *, is_nested
     if is_nested:
         steps: Any = list[model]  # type: ignore[valid-type]
         state = pydantic.create_model("Outer", steps=(steps, ...))(steps=[state])
-    assert '"run_id":"r","other":5' in _token(state)
+    assert '"run_id":"r","other":5' in token_of(state)
     assert _restore(state) == state
 
 
@@ -540,8 +521,8 @@ class _Seen:
 
 def test_a_converter_may_drop_values_of_another_version() -> None:
     """A set has each value once, and a new field may have any default."""
-    token = _token(Outer(None, []))
-    read = _job(token).state(_Seen, upgrade=lambda _version, _old: {"seen": ["a", "b", "a"]})
+    token = token_of(Outer(None, []))
+    read = job_of(token).state(_Seen, upgrade=lambda _version, _old: {"seen": ["a", "b", "a"]})
     assert read == _Seen(["a", "b"])
 
 
@@ -558,11 +539,11 @@ def test_a_forged_token_is_refused(text: str) -> None:
     with pytest.raises(
         ContinuationStateError, match=r"^the continuation (token has no correct JSON|state does not fit)"
     ):
-        _job(_forge(text)).state(PartlyCompared)
+        job_of(_forge(text)).state(PartlyCompared)
 
 
 @pytest.mark.parametrize("model", [dict, int, "Scan", None, list[int]], ids=str)
 def test_a_wrong_class_is_refused_in_the_first_job(model: Any) -> None:
     """The mistake is seen before any work was done."""
     with pytest.raises(TypeError, match="state: must be of an attrs class, a dataclass or a pydantic model, not "):
-        _job(None).state(model)
+        job_of(None).state(model)
