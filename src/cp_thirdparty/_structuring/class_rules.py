@@ -121,8 +121,8 @@ def _pydantic_problems(by_name: Mapping[str, Field], failure: Any) -> Iterator[s
         is_item = isinstance(place[-1], int)
         metadata = field.type.item_metadata if is_item else field.metadata
         # The context may have values, so the constant is that of the annotation.
-        rules = (_find_rule(each, [name for name in _RULES if name in context and is_known]) for each in metadata)
-        rule = next(filter(None, rules), _refusal(cause))
+        names = [name for name in _RULES if name in context] if is_known else []
+        rule = next(filter(None, (_find_rule(each, names) for each in metadata)), _refusal(cause))
         yield f"{field.key}: item {place[-1] + 1}: {rule}" if is_item else f"{field.key}: {rule}"
 
 

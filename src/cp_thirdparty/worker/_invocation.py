@@ -77,8 +77,7 @@ class Invocation(Processing):
         wait([self.outcome], self._flow.seconds_left(self.job))
         if not self.outcome.done():
             self._start(self._end_in_time, self._end_in_time)
-        left = max(0.0, self._seconds_to_end()) + _LAST_CALL_SECONDS
-        wait([self.outcome], min(left, threading.TIMEOUT_MAX))
+        wait([self.outcome], max(0.0, self._seconds_to_end()) + _LAST_CALL_SECONDS)
 
     def _start(self, work: Callable[[], object], work_here: Callable[[], object]) -> None:
         """Run `work` in a new thread; if the system cannot start a thread, run `work_here` in this thread."""

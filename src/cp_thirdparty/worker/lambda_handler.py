@@ -399,7 +399,7 @@ class _Limits:
     The time limits of an invocation.
 
     Attributes:
-        ends_at: When the last call must have ended, as a time of `time.monotonic`; infinity if there is no limit.
+        ends_at: When the last call must have ended, as a time of `time.monotonic`.
         report_seconds: Seconds before ``ends_at`` that are reserved for the report.
     """
 
